@@ -1,0 +1,1 @@
+"""One room per protocol; inside each: wire (bytes and values), session (state), endpoint (sockets, asyncio, logs)."""
