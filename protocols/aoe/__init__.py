@@ -1,0 +1,1 @@
+"""ATA over Ethernet targets, as AoEr11 has them."""

@@ -1,0 +1,30 @@
+"""UDP sockets as boot clients need them: no DF, room for a storm of requests, tied to one interface."""
+
+import socket
+
+RECEIVE_BUFFER = 4 << 20  # bytes; a classroom that is switched on at once must not overflow it (quirks T-23)
+IP_MTU_DISCOVER = 10  # linux/in.h; Python's socket module does not name it
+IP_PMTUDISC_DONT = 0
+
+
+def udp_socket(address: str, port: int, *, interface: str | None = None, broadcast: bool = False) -> socket.socket:
+    """A bound, non-blocking IPv4 UDP socket that never sets DF (PXE ROMs are confused by it: quirks D-8).
+
+    `address` is the local address, `port` 0 to 65535 (0: any free one); `interface` ties it to one device
+    (needs CAP_NET_RAW); `broadcast` allows sending to broadcast addresses.
+    Raises: OSError as bind and setsockopt do. Addresses are never shared with another program (no SO_REUSEADDR):
+    two boot servers on one port would each see half the requests.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        if broadcast:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if interface is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        sock.bind((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,1 @@
+"""HTTP over the same tree as TFTP, for loaders, firmware and KIWI clients."""

@@ -1,0 +1,1 @@
+"""NBD: fixed newstyle exports, as NBD's proto.md has them."""

@@ -1,0 +1,23 @@
+"""What all tests share: outside tools are required by name, and missing ones fail CI."""
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture
+def tool() -> Callable[[str], str]:
+    """A function that gives the path of an outside program, or skips (CI: fails) naming it."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        if path is None:
+            message = f"this test needs {name}: run sudo deploy/setup"
+            if os.environ.get("REQUIRE_INTEROP") == "1":
+                pytest.fail(message)
+            pytest.skip(message)
+        return path
+
+    return find
