@@ -1,0 +1,176 @@
+"""The images in image/: which files are images, under which export name, shelf and slot they are served.
+
+Every file there that is no checksum and not compressed is a read-only NBD export under its file name and an AoE
+target in name order: e0.1, e0.2, ... A file that no boot can use is said so at once, not when a client hangs on it.
+"""
+
+import hashlib
+import threading
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.errors import OperatorError
+from appliance.kiwi import is_safe_name
+from storage.errors import StorageError
+from storage.image import FileImage
+
+CHECKSUM_SUFFIXES = (".md5", ".sha256", ".sha512")
+COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")  # fetched whole by RAM clients; a block device made of one is no use
+SLOTS_PER_SHELF = 255  # slot 255 is AoE's broadcast (AoEr11 section 2.3)
+HASH_CHUNK = 1 << 20  # bytes read at a time while hashing
+
+# Where each file system or partition table writes its signature: (format, offset, bytes).
+SIGNATURES = (
+    ("squashfs", 0, b"hsqs"),
+    ("xfs", 0, b"XFSB"),
+    ("erofs", 1024, b"\xe2\xe1\xf5\xe0"),
+    ("ext", 1080, b"\x53\xef"),
+    ("swap", 4086, b"SWAPSPACE2"),
+    ("iso9660", 32769, b"CD001"),
+    ("btrfs", 65600, b"_BHRfS_M"),
+    ("disk", 510, b"\x55\xaa"),
+)
+SQUASHFS_BYTES_USED = (40, 8)  # offset and length of the superblock's bytes_used, little-endian
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogLimits:
+    """What bounds the catalogue."""
+
+    max_images: int = 1024  # each is an open file and an AoE target that answers every broadcast
+    refresh_seconds: float = 3.0  # how soon a file dropped into image/ is served
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image: its file name, what it holds, the open file, and its AoE address."""
+
+    name: str
+    format: str
+    image: FileImage
+    shelf: int
+    slot: int
+
+    @property
+    def target(self) -> str:
+        """The AoE address as the kernel spells it: e<shelf>.<slot>."""
+        return f"e{self.shelf}.{self.slot}"
+
+
+class NotAnImageError(Exception):
+    """A file in image/ that nothing could boot from; the text says why."""
+
+
+def recognise(image: FileImage) -> str:
+    """The format of an image by its signature, a key of SIGNATURES. Raises: NotAnImageError saying what is wrong."""
+    if image.size == 0:
+        raise NotAnImageError("is empty")
+    for name, offset, magic in SIGNATURES:
+        if image.size >= offset + len(magic) and image.read_at(offset, len(magic)) == magic:
+            if name == "squashfs":
+                _require_whole_squashfs(image)
+            return name
+    raise NotAnImageError(f"holds no known file system or partition table ({_signature_names()})")
+
+
+def _require_whole_squashfs(image: FileImage) -> None:
+    offset, length = SQUASHFS_BYTES_USED
+    if image.size < 96:
+        raise NotAnImageError("is cut off inside its squashfs superblock")
+    used = int.from_bytes(image.read_at(offset, length), "little")
+    if used > image.size:
+        raise NotAnImageError(f"is cut off: its squashfs superblock says {used} bytes, the file has {image.size}")
+
+
+def _signature_names() -> str:
+    return ", ".join(name for name, _, _ in SIGNATURES)
+
+
+class Catalog:
+    """The images of one folder, opened once and shared by every protocol and client."""
+
+    def __init__(self, folder: Path, *, raw: Collection[str] = (), limits: CatalogLimits | None = None) -> None:
+        """`folder` is image/ (it may be absent: then there are none); `raw` names files to take as they are."""
+        self._folder = folder
+        self._raw = frozenset(raw)
+        self._limits = limits or CatalogLimits()
+        self._entries: dict[str, Entry] = {}
+        self._sums: dict[tuple[str, str], str] = {}
+        self._sum_lock = threading.Lock()
+        self._complaints: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, name: str) -> Entry | None:
+        """The image called `name`, or None."""
+        return self._entries.get(name)
+
+    def load(self) -> None:
+        """Open every image there is. Raises: OperatorError for the first file that is none."""
+        _, complaints = self.refresh()
+        for name, why in complaints.items():
+            raise OperatorError(
+                f"image {self._folder / name} {why}",
+                "finish copying it, move it out of image/, or name it in [boot] raw_images to serve it as it is",
+            )
+
+    def refresh(self) -> tuple[list[Entry], dict[str, str]]:
+        """Take up new files; returns them, and what is new to say of files that are no images, by name.
+
+        An image once served keeps its address and its bytes until the appliance starts again: a client that runs
+        from it would otherwise read half of one file and half of another.
+        """
+        added: list[Entry] = []
+        complaints: dict[str, str] = {}
+        for name in self._candidates():
+            if name in self._entries:
+                continue
+            try:
+                entry = self._open(name)
+            except NotAnImageError as refusal:
+                complaints[name] = str(refusal)
+                continue
+            self._entries[name] = entry
+            added.append(entry)
+        fresh = {name: why for name, why in complaints.items() if self._complaints.get(name) != why}
+        self._complaints = complaints
+        return added, fresh
+
+    def md5(self, entry: Entry) -> str:
+        """The image's md5 as 32 hex digits, computed once per content; reads the whole file: pool threads only."""
+        key = (entry.name, entry.image.version)
+        with self._sum_lock:
+            if key not in self._sums:
+                digest = hashlib.md5(usedforsecurity=False)  # KIWI's format; it guards against accidents only
+                for offset in range(0, entry.image.size, HASH_CHUNK):
+                    digest.update(entry.image.read_at(offset, min(HASH_CHUNK, entry.image.size - offset)))
+                self._sums[key] = digest.hexdigest()
+            return self._sums[key]
+
+    def _candidates(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        ignored = CHECKSUM_SUFFIXES + COMPRESSED_SUFFIXES
+        return sorted(
+            p.name
+            for p in self._folder.iterdir()
+            if not p.name.startswith(".") and not p.name.endswith(ignored) and not p.is_dir()
+        )
+
+    def _open(self, name: str) -> Entry:
+        if not is_safe_name(name):
+            raise NotAnImageError("has a name that clients can't take: rename it with letters, digits and . _ + -")
+        if len(self._entries) >= self._limits.max_images:
+            raise NotAnImageError(f"is one more than limits.catalog.max_images = {self._limits.max_images}")
+        try:
+            image = FileImage(self._folder / name)
+            kind = "raw" if name in self._raw else recognise(image)
+        except (OSError, StorageError) as failure:
+            raise NotAnImageError(f"can't be read: {failure}") from failure
+        shelf, slot = divmod(len(self._entries) + 1, SLOTS_PER_SHELF)
+        return Entry(name=name, format=kind, image=image, shelf=shelf, slot=slot)

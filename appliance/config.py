@@ -1,0 +1,140 @@
+"""The configuration: everything has a default, a TOML file may say otherwise, the command line has the last word."""
+
+import dataclasses
+import re
+import tomllib
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+
+from appliance.catalog import CatalogLimits
+from appliance.errors import OperatorError
+from appliance.kiwi import is_safe_name
+from appliance.timeline import TimelineLimits
+from appliance.uploads import UploadLimits
+from protocols.aoe.endpoint import AoeLimits
+from protocols.dhcp.endpoint import DhcpLimits
+from protocols.ethernet import format_mac, parse_mac
+from protocols.http.endpoint import HttpLimits
+from protocols.nbd.endpoint import NbdLimits
+from protocols.tftp.endpoint import TftpLimits
+
+DEFAULT_SOCKET = Path("/run/rootwire/api.sock")  # where `rootwire status` looks without being told
+
+Root = Literal["nbd", "aoe", "ram"]
+BiosLoader = Literal["auto", "pxelinux", "ipxe"]
+L = TypeVar("L")
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _mac_key(text: str) -> str:
+    return format_mac(parse_mac(text))
+
+
+def _one_line(text: str) -> str:
+    if _UNPRINTABLE.search(text):
+        raise ValueError("must be one line of printable text: it becomes part of a kernel command line")
+    return text
+
+
+def _image_name(text: str) -> str:
+    if not is_safe_name(text):
+        raise ValueError("must be the name of a file in image/, of letters, digits and . _ + -")
+    return text
+
+
+MacText = Annotated[str, BeforeValidator(_mac_key)]
+CommandLine = Annotated[str, AfterValidator(_one_line)]
+ImageName = Annotated[str, AfterValidator(_image_name)]
+
+
+class Section(BaseModel):
+    """A table of the file: an unknown key is an error, not a silent typo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BootSettings(Section):
+    """[boot]: what machines boot unless their own table says otherwise."""
+
+    root: Root = "nbd"
+    image: ImageName | None = None
+    append: CommandLine = ""
+    bios_loader: BiosLoader = "auto"
+    raw_images: tuple[ImageName, ...] = ()
+
+
+class MachineSettings(Section):
+    """[machines."MAC"]: what one machine does differently; what is absent comes from [boot]."""
+
+    root: Root | None = None
+    image: ImageName | None = None
+    append: CommandLine | None = None
+    bios_loader: BiosLoader | None = None
+
+
+def _limits_section(limits: type[Any]) -> Any:
+    """A table whose keys are the fields of a room's limits dataclass, each a number above zero."""
+    hints = typing.get_type_hints(limits)
+    fields = {f.name: (Annotated[hints[f.name], Field(gt=0)], f.default) for f in dataclasses.fields(limits)}
+    return create_model(limits.__name__, __base__=Section, **typing.cast(Any, fields))
+
+
+LIMITS: dict[str, type[Any]] = {
+    "tftp": TftpLimits,
+    "nbd": NbdLimits,
+    "aoe": AoeLimits,
+    "dhcp": DhcpLimits,
+    "http": HttpLimits,
+    "timeline": TimelineLimits,
+    "uploads": UploadLimits,
+    "catalog": CatalogLimits,
+}
+
+LimitsTable = create_model(
+    "LimitsTable",
+    __base__=Section,
+    **typing.cast(Any, {room: (section, section()) for room, section in ((r, _limits_section(c)) for r, c in LIMITS.items())}),
+)
+
+
+class Config(Section):
+    """The whole file. `interface` and `root` may instead come from the command line."""
+
+    interface: str | None = None
+    root: Path | None = None
+    address: str | None = None
+    socket: Path = DEFAULT_SOCKET
+    boot: BootSettings = BootSettings()
+    machines: dict[MacText, MachineSettings] = {}
+    limits: LimitsTable = LimitsTable()  # type: ignore[valid-type]  # made at run time from the rooms' dataclasses
+
+    def limits_for(self, room: str, kind: type[L]) -> L:
+        """The settled limits of `room` (a key of LIMITS) as that room's own dataclass `kind`."""
+        return kind(**getattr(self.limits, room).model_dump())
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "the file"
+
+
+def load_config(path: Path | None) -> Config:
+    """The configuration in the TOML file `path`, or all defaults when None.
+
+    Raises: OperatorError naming file and key when it can't be read, is no TOML, or says something unknown.
+    """
+    if path is None:
+        return Config()
+    try:
+        return Config.model_validate(tomllib.loads(path.read_text()))
+    except OSError as failure:
+        raise OperatorError(f"configuration {path}: {failure.strerror}", "name a file that can be read") from failure
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
+        raise OperatorError(f"configuration {path} is no TOML", f"{failure}") from failure
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        more = f" (and {failure.error_count() - 1} more)" if failure.error_count() > 1 else ""
+        raise OperatorError(f"configuration {path}, {_place(first['loc'])}", f"{first['msg']}{more}") from failure

@@ -1,0 +1,192 @@
+"""The boot tree: every name a client can ask for, whether a file under the root, generated, or a Debian loader.
+
+The same names are served over TFTP and HTTP. Nothing outside the root is reachable, by `..`, absolute path,
+backslash or symbolic link; Debian's loaders are, by a fixed list of names.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance import kiwi
+from appliance.catalog import Catalog, Entry
+from appliance.loaders import find_loader_file
+from appliance.menu import Menu, parse_pxelinux, render_ipxe, render_pxelinux
+from appliance.plan import Plans
+from protocols.ethernet import format_mac, parse_mac
+from storage.errors import StorageError
+from storage.image import BytesImage, FileImage, Image
+
+UPLOADS = "upload"  # what clients put there is never served back: it is hostile text
+PXELINUX_DEFAULT = "pxelinux.cfg/default"
+KIWI_DEFAULT = "KIWI/config.default"
+MENU_MAX = 64 << 10  # bytes of an operator's menu that are read: PXELINUX's own limit
+PATH_MAX = 1024  # bytes of a name; longer ones are no file of ours
+
+_PXELINUX_MAC = re.compile(r"pxelinux\.cfg/01-((?:[0-9a-f]{2}-){5}[0-9a-f]{2})")
+_IPXE_SCRIPT = re.compile(r"boot(?:-((?:[0-9a-f]{2}-){5}[0-9a-f]{2}))?\.ipxe")
+
+
+def ipxe_script_name(mac: str | None) -> str:
+    """The name under which the iPXE script of a machine is served; None: of any machine."""
+    return f"boot-{mac.replace(':', '-')}.ipxe" if mac else "boot.ipxe"
+
+
+def normalise(name: str) -> str:
+    """A requested name as a path relative to the root: slashes for backslashes, none at the start, none doubled.
+
+    Raises: PermissionError for a name that climbs out (`..`) or holds control characters; FileNotFoundError for an
+    empty or over-long one.
+    """
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    if ".." in parts or any(ord(character) < 32 or ord(character) == 127 for character in name):
+        raise PermissionError(f"{name!r} leaves the boot tree")
+    if not parts or len(name) > PATH_MAX:
+        raise FileNotFoundError(name)
+    return "/".join(parts)
+
+
+class Tree:
+    """Opens what clients ask for by name."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        catalog: Catalog,
+        plans: Plans,
+        server: str,
+        find_loader: Callable[[str], Path | None] = find_loader_file,
+    ) -> None:
+        """`root` is the boot tree's folder, `server` our IPv4 address."""
+        self._root = root.resolve()
+        self._catalog = catalog
+        self._plans = plans
+        self._server = server
+        self._find_loader = find_loader
+
+    async def open(self, name: str, client: str) -> Image:
+        """What `name` stands for; `client` is the asker's IPv4 address.
+
+        A file under the root wins over a generated one, and that over a loader of Debian's.
+        Raises: FileNotFoundError when there is no such thing, PermissionError when it may not be had.
+        """
+        path = normalise(name)
+        if path.split("/", 1)[0].casefold() == UPLOADS:
+            raise PermissionError("uploads are not served back")
+        found = self._file(path) or self._kiwi_config(path) or self._menu(path) or self._loader(path)
+        found = found or await self._checksum(path) or self._unversioned_image(path)
+        if found is None:
+            raise FileNotFoundError(name)
+        return found
+
+    def menu(self, mac: str | None) -> Menu:
+        """The machine's menu: the operator's pxelinux.cfg/default, else the generated one."""
+        own = self._file(PXELINUX_DEFAULT)
+        if own is None:
+            return self._plans.menu(mac)
+        text = own.read_at(0, min(own.size, MENU_MAX)).decode(errors="replace")
+        return parse_pxelinux(text)
+
+    def has_file(self, path: str) -> bool:
+        """Whether the operator put a file at `path` (relative to the root)."""
+        return self._file(path) is not None
+
+    def _file(self, path: str) -> FileImage | None:
+        entry = self._catalog.get(path.removeprefix("image/")) if path.startswith("image/") else None
+        if entry is not None:
+            return entry.image
+        place = self._inside(self._root / path) or self._any_case(path)
+        if place is None:
+            return None
+        try:
+            return FileImage(place)
+        except StorageError as refusal:  # a pipe, a socket, a device that is no disk
+            raise PermissionError(str(refusal)) from refusal
+
+    def _inside(self, place: Path) -> Path | None:
+        """The real path of an existing file, or None. Raises: PermissionError when links lead out of the root."""
+        try:
+            real = place.resolve(strict=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, RuntimeError) as loop:  # a chain of links without end, a name too long for the file system
+            raise PermissionError(str(loop)) from loop
+        if not real.is_relative_to(self._root) or real.is_relative_to(self._root / UPLOADS):
+            raise PermissionError(f"{place.name!r} is a link out of the boot tree")
+        return None if real.is_dir() else real
+
+    def _any_case(self, path: str) -> Path | None:
+        """A file whose path differs in case only: firmware and Windows loaders ask so."""
+        place = self._root
+        for part in path.split("/"):
+            inside = self._inside_folder(place)
+            match = next((p for p in inside if p.name == part), None) or next(
+                (p for p in inside if p.name.casefold() == part.casefold()), None
+            )
+            if match is None:
+                return None
+            place = match
+        return self._inside(place)
+
+    def _inside_folder(self, place: Path) -> list[Path]:
+        return sorted(place.iterdir()) if place.is_dir() and place.resolve().is_relative_to(self._root) else []
+
+    def _kiwi_config(self, path: str) -> Image | None:
+        if path == KIWI_DEFAULT:
+            return _generated(self._plans.kiwi_config(None))
+        mac = kiwi.mac_asked_for(path)
+        if mac is None:
+            return None
+        written = self._written_configs()
+        if mac in written:
+            return self._file(written[mac])
+        # Answering the first question spares the client ten more, but only where nothing later could apply.
+        if self._plans.has_own(mac) or not written:
+            return _generated(self._plans.kiwi_config(mac))
+        return None
+
+    def _written_configs(self) -> dict[str, str]:
+        """The operator's own KIWI/config.* files by the MAC they are for (or by their name when for none)."""
+        names = [p.name for p in self._inside_folder(self._root / "KIWI") if p.name.startswith("config.")]
+        return {kiwi.mac_asked_for(f"KIWI/{name}") or name: f"KIWI/{name}" for name in names}
+
+    def _menu(self, path: str) -> Image | None:
+        if path == PXELINUX_DEFAULT:
+            return BytesImage(render_pxelinux(self._plans.menu(None)))
+        if found := _PXELINUX_MAC.fullmatch(path):
+            mac = format_mac(parse_mac(found[1]))
+            own = self._plans.has_own(mac) and not self.has_file(PXELINUX_DEFAULT)
+            return BytesImage(render_pxelinux(self._plans.menu(mac))) if own else None
+        if found := _IPXE_SCRIPT.fullmatch(path):
+            mac_or_none = format_mac(parse_mac(found[1])) if found[1] else None
+            return BytesImage(render_ipxe(self.menu(mac_or_none), server=self._server))
+        return None
+
+    def _loader(self, path: str) -> Image | None:
+        place = self._find_loader(path)
+        return None if place is None else FileImage(place)
+
+    async def _checksum(self, path: str) -> Image | None:
+        """KIWI's NAME.md5, made from the image when the operator has none (KIWI itself writes only .sha256 today)."""
+        if not (path.startswith("image/") and path.endswith(".md5")):
+            return None
+        entry = self._image_called(path.removeprefix("image/").removesuffix(".md5"))
+        if entry is None:
+            return None
+        digest = await asyncio.get_running_loop().run_in_executor(None, self._catalog.md5, entry)
+        return BytesImage(kiwi.checksum_line(digest, entry.image.size))
+
+    def _unversioned_image(self, path: str) -> Image | None:
+        entry = self._image_called(path.removeprefix("image/")) if path.startswith("image/") else None
+        return None if entry is None else entry.image
+
+    def _image_called(self, name: str) -> Entry | None:
+        entry = self._catalog.get(name)
+        unversioned, version = kiwi.split_name(name)
+        return entry or (self._catalog.get(unversioned) if version == kiwi.NO_VERSION else None)
+
+
+def _generated(content: bytes | None) -> Image | None:
+    return None if content is None else BytesImage(content)

@@ -1,0 +1,115 @@
+"""The catalogue: what is an image, what is not and why, and which address each gets."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from appliance.catalog import Catalog, CatalogLimits
+from appliance.errors import OperatorError
+
+SQUASHFS = b"hsqs" + bytes(36) + (4096).to_bytes(8, "little") + bytes(4048)
+EXT = bytes(1080) + b"\x53\xef" + bytes(4096)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An image/ folder with two images, a checksum, a compressed image and a hidden file."""
+    (tmp_path / "b-1").write_bytes(SQUASHFS)
+    (tmp_path / "a-1").write_bytes(EXT)
+    (tmp_path / "a-1.md5").write_text("x")
+    (tmp_path / "c-1.xz").write_bytes(b"\xfd7zXZ")
+    (tmp_path / ".part").write_bytes(b"x")
+    return tmp_path
+
+
+def test_images_get_targets_in_name_order(folder: Path) -> None:
+    """e0.1, e0.2, ...; checksums, compressed and hidden files are none."""
+    catalog = Catalog(folder)
+    catalog.load()
+    assert [(e.name, e.target, e.format) for e in catalog] == [("a-1", "e0.1", "ext"), ("b-1", "e0.2", "squashfs")]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty"),
+        (b"hello world\n", "no known file system"),
+        (SQUASHFS[:2000], "is cut off: its squashfs superblock says 4096 bytes, the file has 2000"),
+        (SQUASHFS[:50], "cut off inside its squashfs superblock"),
+    ],
+)
+def test_a_file_that_is_no_image_is_named_with_the_reason(tmp_path: Path, content: bytes, why: str) -> None:
+    """At start it is the operator's to mend."""
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(OperatorError, match=why):
+        Catalog(tmp_path).load()
+
+
+def test_a_name_that_clients_cannot_take_is_refused(tmp_path: Path) -> None:
+    """A blank would end the name in the client's shell."""
+    (tmp_path / "my image").write_bytes(SQUASHFS)
+    with pytest.raises(OperatorError, match="rename it"):
+        Catalog(tmp_path).load()
+
+
+def test_raw_images_are_taken_as_they_are(tmp_path: Path) -> None:
+    """[boot] raw_images names blank disks."""
+    (tmp_path / "blank").write_bytes(bytes(4096))
+    catalog = Catalog(tmp_path, raw=["blank"])
+    catalog.load()
+    assert [e.format for e in catalog] == ["raw"]
+
+
+def test_a_file_dropped_in_later_is_served_once_it_is_whole(folder: Path) -> None:
+    """Half a copy is complained of once; when it is complete it gets the next address."""
+    catalog = Catalog(folder)
+    catalog.load()
+    (folder / "aa-0").write_bytes(SQUASHFS[:1000])
+    assert list(catalog.refresh()[1]) == ["aa-0"]
+    assert catalog.refresh() == ([], {})
+    (folder / "aa-0").write_bytes(SQUASHFS)
+    assert [e.target for e in catalog.refresh()[0]] == ["e0.3"]
+
+
+def test_a_replaced_image_keeps_its_bytes_for_those_who_run_from_it(folder: Path) -> None:
+    """Renaming a new file over a served one does not change what the open image reads."""
+    catalog = Catalog(folder)
+    catalog.load()
+    (folder / "new").write_bytes(EXT.replace(b"\0", b"\1"))
+    (folder / "new").rename(folder / "a-1")
+    catalog.refresh()
+    entry = catalog.get("a-1")
+    assert entry is not None
+    assert entry.image.read_at(0, 4) == bytes(4)
+
+
+def test_slots_go_on_to_the_next_shelf(tmp_path: Path) -> None:
+    """Slot 255 is the broadcast: the 255th image is e1.0."""
+    for number in range(256):
+        (tmp_path / f"i{number:03}-1").write_bytes(SQUASHFS)
+    catalog = Catalog(tmp_path)
+    catalog.load()
+    assert [e.target for e in catalog][253:] == ["e0.254", "e1.0", "e1.1"]
+
+
+def test_the_number_of_images_is_bounded(folder: Path) -> None:
+    """The limit is named in the message, since it can be set."""
+    with pytest.raises(OperatorError, match=r"limits\.catalog\.max_images = 1"):
+        Catalog(folder, limits=CatalogLimits(max_images=1)).load()
+
+
+def test_an_absent_folder_holds_no_images(tmp_path: Path) -> None:
+    """A tree with only a kernel is a tree."""
+    catalog = Catalog(tmp_path / "image")
+    catalog.load()
+    assert len(catalog) == 0
+
+
+def test_md5_is_that_of_the_file(folder: Path) -> None:
+    """Checked against hashlib over the same bytes."""
+    catalog = Catalog(folder)
+    catalog.load()
+    entry = catalog.get("b-1")
+    assert entry is not None
+    assert catalog.md5(entry) == hashlib.md5(SQUASHFS).hexdigest() == catalog.md5(entry)
