@@ -1,10 +1,10 @@
 """The box we run on: its interfaces, who holds a port, which rights we have; told as an operator would want it."""
 
+import contextlib
 import errno
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-@contextmanager
+@contextlib.contextmanager
 def binding(service: str, transport: str, address: str, port: int) -> Iterator[None]:
     """Turn the OSError of a bind inside into an OperatorError that says which service, which port, and who has it.
 
@@ -105,7 +105,9 @@ def binding(service: str, transport: str, address: str, port: int) -> Iterator[N
                 f"{service}: no right to open {where}",
                 "run as root, or with the capabilities CAP_NET_BIND_SERVICE, CAP_NET_RAW and CAP_NET_ADMIN",
             ) from failure
-        raise OperatorError(f"{service}: {where}: {failure.strerror or failure}", "mend that and start again") from failure
+        raise OperatorError(
+            f"{service}: {where}: {failure.strerror or failure}", "mend that and start again"
+        ) from failure
 
 
 def port_holder(transport: str, port: int) -> str | None:
@@ -129,8 +131,10 @@ def _sockets(transport: str) -> Iterator[tuple[str, int]]:
 
 
 def _socket_inodes(process: Path) -> set[str]:
-    try:
-        links = [os.readlink(fd) for fd in (process / "fd").iterdir()]
-    except OSError:  # another user's process, or one that just ended: then it can't be told
-        return set()
-    return {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:[")}
+    """The sockets a process holds; none where it is another user's, and less those it closes meanwhile."""
+    inodes = set()
+    with contextlib.suppress(OSError):
+        for fd in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                inodes.add(os.readlink(fd).removeprefix("socket:[").rstrip("]"))
+    return inodes

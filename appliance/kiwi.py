@@ -14,6 +14,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,200}")
 _CONFIG_NAME = re.compile(r"KIWI/config\.(?P<who>[0-9A-Fa-f:.\-]{12,17})")
 _VALUE = re.compile(r"[^'\\\n\r]*")
 
+CONFIG_PREFIX = "KIWI/config."
 TFTP_BLOCK = 32768  # bytes; the client raises smaller ones until an image has under 65,535 blocks
 BLOCK_LIMIT = 8192  # bytes; the largest block size kiwi 8 and later write into a checksum file
 NO_VERSION = "0"  # stands in for the version of an image whose file name has none
@@ -37,6 +38,11 @@ def mac_asked_for(path: str) -> str | None:
         return format_mac(parse_mac(found["who"]))
     except ValueError:
         return None
+
+
+def is_client_config(path: str) -> bool:
+    """Whether `path` is one of the files a client's initramfs looks its configuration up in."""
+    return path.startswith(CONFIG_PREFIX)
 
 
 def split_name(image: str) -> tuple[str, str]:

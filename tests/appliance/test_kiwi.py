@@ -18,7 +18,9 @@ def test_every_spelling_of_a_mac_is_the_same_machine(spelling: str) -> None:
     assert kiwi.mac_asked_for(f"KIWI/config.{spelling}") == "52:54:00:a1:b2:c3"
 
 
-@pytest.mark.parametrize("name", ["KIWI/config.default", "KIWI/config.group", "KIWI/config.0A0B0039", "config.525400a1b2c3"])
+@pytest.mark.parametrize(
+    "name", ["KIWI/config.default", "KIWI/config.group", "KIWI/config.0A0B0039", "config.525400a1b2c3"]
+)
 def test_other_configs_are_no_machine(name: str) -> None:
     """Groups, addresses and files elsewhere are not mistaken for a MAC."""
     assert kiwi.mac_asked_for(name) is None

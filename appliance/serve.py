@@ -1,0 +1,228 @@
+"""The appliance: every service made, bound and run in one process, in one event loop."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+from protocols.aoe.endpoint import AoeLimits, AoeServer, Target
+from protocols.arp.endpoint import ArpListener
+from protocols.dhcp.endpoint import DhcpLimits, ProxyDhcpServer
+from protocols.nbd.endpoint import NbdLimits, NbdServer
+from protocols.tftp.endpoint import TftpLimits, TftpServer
+
+from appliance import host
+from appliance.api import routes
+from appliance.catalog import Catalog, CatalogLimits, Entry
+from appliance.config import Config
+from appliance.errors import OperatorError
+from appliance.loaders import missing_loaders
+from appliance.offers import make_plan
+from appliance.plan import Plans
+from appliance.story import Story
+from appliance.timeline import Timeline, TimelineLimits
+from appliance.tree import Tree, ipxe_script_name
+from appliance.uploads import UploadLimits, Uploads
+from protocols.http.endpoint import HttpLimits, HttpServer
+from storage.image import Image
+
+TICK_SECONDS = 1.0  # how often counters are taken over and patience is checked: a person watching sees seconds
+
+log = structlog.get_logger()
+
+
+class Appliance:
+    """One boot tree served on one interface, from one address."""
+
+    def __init__(self, config: Config, *, root: Path, interface: str, address: str) -> None:
+        """`root` is the boot tree's folder, `address` an IPv4 address of `interface`.
+
+        Raises: OperatorError for an image that is none, or a setting that names one that is not there.
+        """
+        self._config = config
+        self._interface = interface
+        self._address = address
+        self.catalog = Catalog(
+            root / "image", raw=config.boot.raw_images, limits=config.limits_for("catalog", CatalogLimits)
+        )
+        self.catalog.load()
+        self.plans = Plans(config, self.catalog, server=address)
+        self.plans.check()
+        self.tree = Tree(root, catalog=self.catalog, plans=self.plans, server=address)
+        self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits))
+        self._make_services(Uploads(root, config.limits_for("uploads", UploadLimits)))
+
+    def _make_services(self, uploads: Uploads) -> None:
+        limits = self._config.limits_for
+        self.aoe = AoeServer(report=lambda event: self.story.on_aoe(event), limits=limits("aoe", AoeLimits))
+        self.story = Story(
+            self.timeline,
+            menu=lambda: self.tree.menu(None),
+            advertise=self.aoe.advertise,
+            boots_from_aoe=lambda mac: self.plans.has_own(mac) and self.plans.for_machine(mac).root == "aoe",
+        )
+        self.arp = ArpListener(report=self.story.on_arp)
+        self.dhcp = ProxyDhcpServer(
+            plan=make_plan(
+                self._address, bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader, script=ipxe_script_name
+            ),
+            report=self.story.on_dhcp,
+            limits=limits("dhcp", DhcpLimits),
+        )
+        self.tftp = TftpServer(
+            open_read=self.tree.open,
+            open_write=uploads.open_write,
+            report=self.story.on_tftp,
+            limits=limits("tftp", TftpLimits),
+        )
+        self.nbd = NbdServer(
+            find=self._find_export, names=self._export_names, report=self.story.on_nbd, limits=limits("nbd", NbdLimits)
+        )
+        self.http = HttpServer(
+            open_read=self.tree.open,
+            open_write=uploads.open_write,
+            report=self.story.on_http,
+            routes=routes(self.timeline, self.counters, self.about()),
+            limits=limits("http", HttpLimits),
+        )
+
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """What every protocol counted since the start, by protocol."""
+        rooms = {
+            "dhcp": self.dhcp,
+            "tftp": self.tftp,
+            "http": self.http,
+            "nbd": self.nbd,
+            "aoe": self.aoe,
+            "arp": self.arp,
+        }
+        return {name: dict(service.counts) for name, service in rooms.items()}
+
+    def about(self) -> Mapping[str, str]:
+        """What this appliance serves, for the API."""
+        return {"interface": self._interface, "address": self._address}
+
+    async def bind(self) -> None:
+        """Open every port. Raises: OperatorError naming service, port and who holds it."""
+        address, interface = self._address, self._interface
+        with host.binding("ProxyDHCP", "udp", address, 67):
+            await self.dhcp.bind(interface, address)
+        with host.binding("TFTP", "udp", address, 69):
+            await self.tftp.bind(address, interface=interface)
+        with host.binding("NBD", "tcp", address, 10809):
+            await self.nbd.bind(address)
+        with host.binding("HTTP", "tcp", address, 80):
+            await self.http.bind(address, unix_path=claim_socket(self._config.socket))
+        with host.binding("AoE", "raw", interface, 0):
+            await self.aoe.bind(interface)
+        with host.binding("ARP", "raw", interface, 0):
+            await self.arp.bind(interface)
+        for entry in self.catalog:
+            self._add_target(entry)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for service in (self.dhcp, self.tftp, self.http, self.nbd, self.aoe, self.arp):
+                group.create_task(service.run())
+            group.create_task(self._tick())
+            group.create_task(self._watch_images())
+            if self.plans.uses_ram():
+                group.create_task(self._prepare_checksums())
+
+    async def _find_export(self, name: str, client: str) -> Image:
+        entry = self.catalog.get(name) if name else self.plans.entry(self._mac_of(client))
+        if entry is None:
+            raise FileNotFoundError(name)
+        return entry.image
+
+    def _export_names(self, client: str) -> list[str]:
+        return [entry.name for entry in self.catalog]
+
+    def _mac_of(self, client: str) -> str | None:
+        machine = self.timeline.find(client)
+        return machine.mac if machine else None
+
+    def _add_target(self, entry: Entry) -> None:
+        self.aoe.add(Target(shelf=entry.shelf, slot=entry.slot, image=entry.image, label=entry.name))
+
+    async def _tick(self) -> None:
+        while True:
+            self.story.poll(self.nbd.connections(), self.aoe.initiators())
+            self.timeline.check()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _watch_images(self) -> None:
+        while True:
+            added, complaints = await asyncio.to_thread(self.catalog.refresh)
+            for entry in added:
+                self._add_target(entry)
+                log.info(
+                    "image_added", image=entry.name, format=entry.format, bytes=entry.image.size, target=entry.target
+                )
+            for name, why in complaints.items():
+                log.warning("image_ignored", image=name, reason=why)
+            await asyncio.sleep(self._config.limits_for("catalog", CatalogLimits).refresh_seconds)
+
+    async def _prepare_checksums(self) -> None:
+        """A client that asks for a checksum waits a few seconds at most; hashing gigabytes takes longer."""
+        for entry in list(self.catalog):
+            await asyncio.to_thread(self.catalog.md5, entry)
+
+
+def claim_socket(path: Path) -> Path:
+    """Make the API socket's place ready; one left behind by a process that was killed is removed.
+
+    Raises: OperatorError when another rootwire answers there, or the folder can't be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise OperatorError(f"API socket {path}: {failure.strerror}", "name another with --socket PATH") from failure
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return path
+        except ConnectionRefusedError:
+            path.unlink()
+            return path
+        except OSError as failure:
+            raise OperatorError(
+                f"API socket {path}: {failure.strerror}", "name another with --socket PATH"
+            ) from failure
+    raise OperatorError(f"another rootwire answers on {path}", "stop it, or give this one --socket PATH")
+
+
+async def serve(config: Config) -> None:
+    """Run the appliance that `config` describes until SIGINT or SIGTERM.
+
+    Raises: OperatorError before anything is served, when something is not as it must be.
+    """
+    root = host.require_folder(config.root)
+    interface, address = await host.choose_interface(config.interface, config.address)
+    host.raise_file_limit()
+    appliance = Appliance(config, root=root, interface=interface.name, address=address)
+    await appliance.bind()
+    announce(appliance, root, interface.name, address)
+    task = asyncio.ensure_future(appliance.run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    log.info("appliance_stopped")
+
+
+def announce(appliance: Appliance, root: Path, interface: str, address: str) -> None:
+    """Say what is served, and what is missing, once at the start."""
+    log.info("appliance_started", interface=interface, address=address, root=str(root), images=len(appliance.catalog))
+    for entry in appliance.catalog:
+        log.info("image_served", image=entry.name, format=entry.format, bytes=entry.image.size, target=entry.target)
+    for loader, package in missing_loaders():
+        log.warning("loader_missing", loader=loader, remedy=f"apt-get install {package}")
+    for path in ("boot/linux", "boot/initrd"):
+        if not appliance.tree.has_file(path) and not appliance.tree.has_file("pxelinux.cfg/default"):
+            log.warning("file_missing", path=path, remedy="put it there; rootwire initrd makes an initrd")

@@ -1,0 +1,164 @@
+"""Each machine's story: what the protocols saw, told to the timeline as stages of a boot.
+
+The rooms know names, addresses and bytes; what they mean for a boot (this file is a kernel, that export a root) is
+known here and nowhere else.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+import structlog
+
+from appliance.kiwi import is_client_config
+from appliance.menu import Menu
+from appliance.plan import INITRD_PATH, KERNEL_PATH
+from appliance.stage import FINAL_STAGES, Firmware, Stage
+from appliance.timeline import Timeline
+from protocols.aoe import endpoint as aoe
+from protocols.arp import endpoint as arp
+from protocols.dhcp import endpoint as dhcp
+from protocols.http import endpoint as http
+from protocols.nbd import endpoint as nbd
+from protocols.tftp import endpoint as tftp
+
+# From a kernel's first packet to its aoe module being ready takes 1 to 5 s in the lab's guests; its driver asks by
+# itself only once a minute.
+ADVERTISE_SECONDS = 10.0
+
+_LOADER_SUFFIXES = {".0", ".efi", ".kpxe", ".kkpxe", ".pxe", ".lkrn", ".c32", ".sys"}
+_MENU_FILES = re.compile(r"pxelinux\.cfg/.+|(.*/)?grub\.cfg.*|.*\.ipxe")
+_OK_STATUS = {200, 206}
+
+log = structlog.get_logger()
+
+
+def stage_of_file(path: str, menu: Menu) -> Stage | None:
+    """What fetching `path` (relative, normalised) means for a boot that follows `menu`; None when nothing."""
+    if path in {choice.kernel.lstrip("/") for choice in menu.choices} | {KERNEL_PATH}:
+        return Stage.KERNEL
+    if path in {initrd.lstrip("/") for choice in menu.choices for initrd in choice.initrds} | {INITRD_PATH}:
+        return Stage.INITRD
+    if is_client_config(path):
+        return Stage.CLIENT_CONFIG
+    if path.startswith("image/"):
+        return None if path.endswith((".md5", ".sha256", ".sha512")) else Stage.ROOT_LOADING
+    if _MENU_FILES.fullmatch(path):
+        return Stage.CONFIG
+    if PurePosixPath(path).suffix.lower() in _LOADER_SUFFIXES:
+        return Stage.LOADER
+    return None
+
+
+class Story:
+    """Receives the events of every protocol and tells the timeline what they mean."""
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        *,
+        menu: Callable[[], Menu],
+        advertise: Callable[[str, float], None],
+        boots_from_aoe: Callable[[str], bool],
+    ) -> None:
+        """`menu` gives the present boot menu; `advertise(mac, seconds)` shows a machine its AoE targets;
+
+        `boots_from_aoe(mac)` says whether the configuration sets that machine's root to AoE by name.
+        """
+        self._timeline = timeline
+        self._menu = menu
+        self._advertise = advertise
+        self._boots_from_aoe = boots_from_aoe
+
+    def on_dhcp(self, event: dhcp.DhcpEvent) -> None:
+        """ProxyDHCP: discovered, offered, asked on 4011, refused, or just another DHCP client alive."""
+        match event:
+            case dhcp.Discovered(request):
+                self._note_request(Stage.DISCOVERED, request, request.vendor_class)
+            case dhcp.Offered(request, offer):
+                self._note_request(Stage.OFFERED, request, offer.boot_file)
+            case dhcp.BootServerAsked(request, offer):
+                self._note_request(Stage.BOOT_SERVER, request, offer.boot_file if offer else "")
+            case dhcp.Refused(request, reason):
+                log.warning("offer_refused", mac=request.mac, architecture=request.firmware, reason=reason)
+            case dhcp.HostSeen(mac, address):
+                self._sign_of_life(mac, address)
+
+    def on_arp(self, event: arp.HostSeen) -> None:
+        """ARP: a host is alive, and which address it has."""
+        self._sign_of_life(event.mac, event.address)
+
+    def on_tftp(self, event: tftp.TftpEvent) -> None:
+        """TFTP: a file asked for, a transfer ended."""
+        match event:
+            case tftp.TransferStarted(client=client, name=name, direction="read"):
+                self._note_file(client, name)
+            case tftp.TransferFinished(client=client, name=name, direction="read"):
+                self._note_file(client, name, event.size, event.seconds, whole=event.outcome == "completed")
+            case _:
+                pass  # refusals are the room's to count and log; uploads are no stage of a boot
+
+    def on_http(self, event: http.HttpEvent) -> None:
+        """HTTP: a file asked for, an answer ended."""
+        match event:
+            case http.RequestStarted(client=client, method="GET", name=name):
+                self._note_file(client, name)
+            case http.RequestFinished(client=client, method="GET", name=name) if event.status in _OK_STATUS:
+                self._note_file(client, name, event.size, event.seconds, whole=True)
+            case _:
+                pass
+
+    def on_nbd(self, event: nbd.NbdEvent) -> None:
+        """NBD: a root was connected."""
+        if isinstance(event, nbd.ExportOpened):
+            self._timeline.note(Stage.ROOT_CONNECTED, address=event.client, detail=f"nbd {event.export}")
+
+    def on_aoe(self, event: aoe.AoeEvent) -> None:
+        """AoE: a target was identified."""
+        if isinstance(event, aoe.TargetIdentified):
+            target = f"aoe e{event.shelf}.{event.slot}"
+            self._timeline.note(Stage.ROOT_CONNECTED, mac=event.mac, detail=target)
+
+    def poll(self, connections: list[nbd.Connection], initiators: list[aoe.Initiator]) -> None:
+        """Take over the byte counters of every open root; called about once a second."""
+        for each in connections:
+            source = f"nbd {each.export}:{each.port}"
+            self._timeline.traffic(
+                source, address=each.client, bytes_read=each.bytes_read, bytes_written=each.bytes_written
+            )
+        for one in initiators:
+            source = f"aoe e{one.shelf}.{one.slot}"
+            self._timeline.traffic(source, mac=one.mac, bytes_read=one.bytes_read, bytes_written=one.bytes_written)
+
+    def _note_request(self, stage: Stage, request: dhcp.BootRequest, detail: str) -> None:
+        self._timeline.note(
+            stage,
+            mac=request.mac,
+            address=request.address,
+            uuid=request.uuid,
+            architecture=request.firmware,
+            firmware=Firmware.IPXE if request.is_ipxe else Firmware.PXE,
+            detail=detail,
+        )
+
+    def _note_file(self, client: str, name: str, size: int = 0, seconds: float = 0.0, *, whole: bool = False) -> None:
+        path = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+        stage = stage_of_file(path, self._menu())
+        if stage is None:
+            return
+        kernel_asks = stage in (Stage.CLIENT_CONFIG, Stage.ROOT_LOADING)
+        firmware = Firmware.KERNEL if kernel_asks else None
+        self._timeline.note(stage, address=client, detail=path, size=size, seconds=seconds, firmware=firmware)
+        if stage is Stage.ROOT_LOADING and whole:
+            self._timeline.note(Stage.ROOT_CONNECTED, address=client, detail=f"ram {PurePosixPath(path).name}")
+
+    def _sign_of_life(self, mac: str, address: str | None) -> None:
+        machine = self._timeline.seen(mac, address)
+        if self._awaits_root(machine.stage if machine else None) or self._is_new_and_set_to_aoe(mac, machine is None):
+            self._advertise(mac, ADVERTISE_SECONDS)
+
+    def _awaits_root(self, stage: Stage | None) -> bool:
+        return stage is not None and stage >= Stage.KERNEL and stage not in FINAL_STAGES
+
+    def _is_new_and_set_to_aoe(self, mac: str, unknown: bool) -> bool:
+        return unknown and self._boots_from_aoe(mac)

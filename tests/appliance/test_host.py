@@ -1,0 +1,72 @@
+"""What the operator is told about the box: interfaces, ports, rights, folders."""
+
+import errno
+import os
+import resource
+import socket
+from pathlib import Path
+
+import pytest
+
+from appliance import host
+from appliance.errors import OperatorError
+
+
+async def test_loopback_is_listed_with_its_address() -> None:
+    """Every Linux namespace whose loopback is up has it."""
+    loopback = next(i for i in await host.list_interfaces() if i.is_loopback)
+    assert loopback.addresses[0] == "127.0.0.1"
+    assert loopback.mtu > 1500
+
+
+async def test_an_unknown_interface_is_named() -> None:
+    """With those there are."""
+    with pytest.raises(OperatorError, match=r"interface nonesuch0 does not exist: name one of"):
+        await host.choose_interface("nonesuch0", None)
+
+
+async def test_an_address_must_be_the_interfaces_own() -> None:
+    """A reply from another address is not one that clients take."""
+    with pytest.raises(OperatorError, match=r"192\.0\.2\.77 is not on interface lo"):
+        await host.choose_interface("lo", "192.0.2.77")
+    assert (await host.choose_interface("lo", "127.0.0.1"))[1] == "127.0.0.1"
+
+
+def test_a_boot_tree_must_be_a_folder(tmp_path: Path) -> None:
+    """Absent, a file, or not named at all."""
+    (tmp_path / "file").touch()
+    for root, why in ((None, "--root"), (tmp_path / "no", "does not exist"), (tmp_path / "file", "is no folder")):
+        with pytest.raises(OperatorError, match=why):
+            host.require_folder(root)
+    assert host.require_folder(tmp_path) == tmp_path
+
+
+def test_a_port_in_use_names_its_holder() -> None:
+    """Here this very process."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        comm = Path("/proc/self/comm").read_text().strip()
+        assert host.port_holder("udp", port) == f"{comm} (pid {os.getpid()})"
+        with (
+            pytest.raises(OperatorError, match=rf"TFTP: UDP port {port} on 127.0.0.1 is in use by .*pid {os.getpid()}"),
+            host.binding("TFTP", "udp", "127.0.0.1", port),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second,
+        ):
+            second.bind(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(errno.EPERM, "no right to open raw socket on eth0"), (errno.ENODEV, "No such device")]
+)
+def test_other_failures_are_told_too(number: int, told: str) -> None:
+    """Missing rights with the names of the capabilities; the rest in the kernel's words."""
+    with pytest.raises(OperatorError, match=told), host.binding("AoE", "raw", "eth0", 0):
+        raise OSError(number, os.strerror(number))
+
+
+def test_the_file_limit_is_raised_to_what_is_allowed() -> None:
+    """A thousand clients need a thousand descriptors."""
+    host.raise_file_limit()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft == hard

@@ -1,0 +1,174 @@
+"""The boot tree: what names reach, what they must not, and what is made up where the operator wrote nothing."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from appliance.catalog import Catalog
+from appliance.config import Config
+from appliance.plan import Plans
+from appliance.tree import Tree, ipxe_script_name, normalise
+from storage.image import Image
+
+CLIENT = "10.77.0.51"
+SERVER = "10.77.0.2"
+SQUASHFS = b"hsqs" + bytes(36) + (4096).to_bytes(8, "little") + bytes(4048)
+MAC = "52:54:00:77:00:01"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The least tree: a kernel, an initrd and one image; and a secret beside it."""
+    folder = tmp_path / "srv"
+    for name, content in {
+        "boot/linux": b"kernel",
+        "boot/initrd": b"initrd",
+        "image/edge.x86_64-1.2.0": SQUASHFS,
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    (tmp_path / "secret").write_text("secret")
+    return folder
+
+
+def tree_of(root: Path, loader: Path | None = None, **config: object) -> Tree:
+    """A tree over `root` with the configuration's tables given as keywords."""
+    catalog = Catalog(root / "image")
+    catalog.load()
+    plans = Plans(Config.model_validate(config), catalog, server=SERVER)
+    return Tree(root, catalog=catalog, plans=plans, server=SERVER, find_loader=lambda name: loader)
+
+
+def content(image: Image) -> bytes:
+    """All bytes of an image."""
+    return image.read_at(0, image.size)
+
+
+async def text(tree: Tree, name: str) -> str:
+    """What a client reads under `name`."""
+    return content(await tree.open(name, CLIENT)).decode()
+
+
+@pytest.mark.parametrize(
+    "name", ["boot/linux", "/boot/linux", "//boot//linux", "\\boot\\linux", "./boot/./linux", "BOOT/Linux"]
+)
+async def test_a_file_is_found_however_clients_spell_it(root: Path, name: str) -> None:
+    """Leading and doubled slashes, backslashes, other case."""
+    assert await text(tree_of(root), name) == "kernel"
+
+
+@pytest.mark.parametrize("name", ["../secret", "boot/../../secret", "..\\secret", "/..", "boot/\x00", "boot/linux\n"])
+async def test_names_that_climb_out_are_refused(root: Path, name: str) -> None:
+    """By dots, backslashes or control characters."""
+    with pytest.raises(PermissionError):
+        await tree_of(root).open(name, CLIENT)
+
+
+@pytest.mark.parametrize("name", ["", "/", "nothing", "boot", "boot/linux/x", "x" * 2000, "etc/passwd", "/etc/passwd"])
+async def test_what_is_not_there_is_not_found(root: Path, name: str) -> None:
+    """A folder is no file; an absolute path is one below the root."""
+    with pytest.raises(FileNotFoundError):
+        await tree_of(root).open(name, CLIENT)
+
+
+async def test_links_may_lead_anywhere_inside_and_nowhere_outside(root: Path) -> None:
+    """A link to a sibling is served, one to the world, to uploads or to itself is not."""
+    (root / "vmlinuz").symlink_to("boot/linux")
+    (root / "out").symlink_to("../secret")
+    (root / "loop").symlink_to("loop")
+    (root / "up").symlink_to("upload/client")
+    (root / "upload").mkdir()
+    (root / "upload/client").write_text("hostile")
+    tree = tree_of(root)
+    assert await text(tree, "vmlinuz") == "kernel"
+    for name in ("out", "OUT", "loop", "up"):
+        with pytest.raises(PermissionError):
+            await tree.open(name, CLIENT)
+
+
+@pytest.mark.parametrize("name", ["upload/client.52:54:00:77:00:01", "/UPLOAD/x"])
+async def test_uploads_are_never_served_back(root: Path, name: str) -> None:
+    """Anyone on the segment could have written them."""
+    with pytest.raises(PermissionError):
+        await tree_of(root).open(name, CLIENT)
+
+
+async def test_a_folder_linked_out_of_the_tree_is_not_listed(root: Path) -> None:
+    """The search without regard to case must not look outside either."""
+    (root / "evil").symlink_to("..")
+    with pytest.raises((FileNotFoundError, PermissionError)):
+        await tree_of(root).open("evil/SECRET", CLIENT)
+
+
+async def test_the_least_tree_boots(root: Path) -> None:
+    """Menu, script and client configuration are made for a kernel, an initrd and one image."""
+    tree = tree_of(root)
+    assert "KERNEL boot/linux" in await text(tree, "pxelinux.cfg/default")
+    assert f"kiwiserver={SERVER} kiwiservertype=http" in await text(tree, "boot.ipxe")
+    assert await text(tree, "KIWI/config.default") == (
+        f"NBDROOT='{SERVER};edge.x86_64-1.2.0;/dev/nbd0'\nUNIONFS_CONFIG='tmpfs,nbd,overlay'\n"
+    )
+    assert await text(tree, f"KIWI/config.{MAC.upper()}") == await text(tree, "KIWI/config.default")
+
+
+async def test_a_machine_with_its_own_table_gets_its_own_files(root: Path) -> None:
+    """Root, command line, menu and script by MAC."""
+    tree = tree_of(root, machines={MAC.upper(): {"root": "aoe", "append": "console=ttyS0"}})
+    assert "AOEROOT='/dev/etherd/e0.1'" in await text(tree, f"KIWI/config.{MAC}")
+    assert "console=ttyS0" in await text(tree, "pxelinux.cfg/01-52-54-00-77-00-01")
+    assert "console=ttyS0" in await text(tree, ipxe_script_name(MAC))
+    assert "console=ttyS0" not in await text(tree, ipxe_script_name(None))
+
+
+async def test_the_operators_files_win(root: Path) -> None:
+    """A written menu and configuration are served as they are, and the script follows the written menu."""
+    (root / "pxelinux.cfg").mkdir()
+    (root / "pxelinux.cfg/default").write_text("LABEL mine\nKERNEL boot/linux\nAPPEND mine=1\n")
+    (root / "KIWI").mkdir()
+    (root / "KIWI/config.default").write_text("IMAGE='x'\n")
+    (root / "KIWI/config.52.54.00.77.00.01").write_text("IMAGE='dots'\n")
+    tree = tree_of(root, machines={MAC: {"root": "aoe"}})
+    assert "mine=1" in await text(tree, "pxelinux.cfg/default")
+    assert "mine=1" in await text(tree, "boot.ipxe")
+    assert await text(tree, "KIWI/config.default") == "IMAGE='x'\n"
+    assert await text(tree, "KIWI/config.52:54:00:77:00:01") == "IMAGE='dots'\n"
+    with pytest.raises(FileNotFoundError):
+        await tree.open("KIWI/config.52:54:00:77:00:02", CLIENT)
+    with pytest.raises(FileNotFoundError):
+        await tree.open("pxelinux.cfg/01-52-54-00-77-00-01", CLIENT)
+
+
+async def test_checksums_are_made_where_there_are_none(root: Path) -> None:
+    """KIWI's client cannot boot without .md5, and its builder no longer writes one."""
+    line = await text(tree_of(root), "image/edge.x86_64-1.2.0.md5")
+    assert line == f"{hashlib.md5(SQUASHFS).hexdigest()} 1 4096\n"
+
+
+async def test_an_image_without_a_version_is_found_as_the_client_asks_it(root: Path) -> None:
+    """The client joins name and version with a dash; such an image has version 0."""
+    (root / "image/root").write_bytes(SQUASHFS)
+    tree = tree_of(root, boot={"root": "ram", "image": "root"})
+    assert "IMAGE='/dev/ram1;root;0;" in await text(tree, "KIWI/config.default")
+    assert content(await tree.open("image/root-0", CLIENT)) == SQUASHFS
+    assert (await text(tree, "image/root-0.md5")).endswith(" 1 4096\n")
+
+
+async def test_no_image_no_client_configuration(tmp_path: Path) -> None:
+    """A client is better told that there is none than sent to an export that does not exist."""
+    with pytest.raises(FileNotFoundError):
+        await tree_of(tmp_path).open("KIWI/config.default", CLIENT)
+
+
+async def test_loaders_come_from_debians_packages(root: Path, tmp_path: Path) -> None:
+    """A loader is served from where it is installed, unless the tree has one of the name."""
+    loader = tmp_path / "pxelinux.0"
+    loader.write_bytes(b"debian")
+    assert await text(tree_of(root, loader), "pxelinux.0") == "debian"
+    (root / "pxelinux.0").write_bytes(b"own")
+    assert await text(tree_of(root, loader), "pxelinux.0") == "own"
+
+
+def test_normalise_keeps_what_is_plain() -> None:
+    """A plain path is itself."""
+    assert normalise("pxelinux.cfg/01-52-54-00-77-00-01") == "pxelinux.cfg/01-52-54-00-77-00-01"
