@@ -1,0 +1,177 @@
+"""A ProxyDHCP and boot server's side of one exchange: a packet in, at most one reply and some events out.
+
+Speaks PXE 2.1 §2.2 (proxyDHCP, boot server), RFC 4578 and RFC 2131 §4.1 beside a DHCP server that is not ours: it
+gives no addresses, never sends a NAK (that would end leases which are another server's to keep: quirks D-19) and
+never answers machines that do not ask for PXE. Left out: multicast discovery, boot menus, UEFI HTTP boot.
+
+Nothing is remembered between packets: an answer rests on its request and the plan alone, so a storm costs no memory.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from protocols.dhcp.reply import build_reply, largest_reply, parse_boot_item, reply_destination
+from protocols.dhcp.request import (
+    BootRequest,
+    Via,
+    client_address,
+    is_http_client,
+    is_pxe_client,
+    read_request,
+)
+from protocols.dhcp.wire import MessageType, Op, Option, Packet, parse_packet
+from protocols.ethernet import MAC_BYTES, format_mac
+
+ANSWERED_BY: dict[tuple[Via, int], MessageType] = {
+    ("67", MessageType.DISCOVER): MessageType.OFFER,
+    ("67", MessageType.REQUEST): MessageType.ACK,
+    ("67", MessageType.INFORM): MessageType.ACK,
+    ("4011", MessageType.REQUEST): MessageType.ACK,
+    ("4011", MessageType.INFORM): MessageType.ACK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What to offer a machine: the name or URL of the boot file, at most 255 bytes. The server is always ourselves."""
+
+    boot_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Nothing is offered to a machine, and why, in words for the operator."""
+
+    reason: str
+
+
+Plan = Callable[[BootRequest], Offer | Refusal]
+
+
+@dataclass(frozen=True, slots=True)
+class HostSeen:
+    """A machine's DHCP client spoke, PXE or not: a sign of life. `address` is what it has or asks for, if any."""
+
+    mac: str
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """A machine looks for a boot server (DISCOVER)."""
+
+    request: BootRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A machine was sent an offer."""
+
+    request: BootRequest
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True)
+class BootServerAsked:
+    """A machine asked us by name for its boot file, as a rule on port 4011; `offer` is None when it was refused."""
+
+    request: BootRequest
+    offer: Offer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A machine that wants to boot got no reply, and why."""
+
+    request: BootRequest
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBootAsked:
+    """UEFI HTTP boot looks for a server; it would drop a PXE offer, so it gets none (quirks P-10)."""
+
+    request: BootRequest
+
+
+Event = HostSeen | Discovered | Offered | BootServerAsked | Refused | HttpBootAsked
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One reply and where it goes; it leaves from the port that the request came to."""
+
+    datagram: bytes
+    destination: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one packet: `counted` names it for the counters, `answer` is None where silence is right."""
+
+    counted: str
+    answer: Answer | None = None
+    events: tuple[Event, ...] = ()
+
+
+def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, plan: Plan) -> Outcome:
+    """Decide on one datagram that came to port `via` from `source`; `address` is ours, in dotted text.
+
+    Raises: WireError when the datagram, or an option that the answer rests on, is malformed.
+    """
+    packet = parse_packet(datagram)
+    message = packet.number(Option.MESSAGE_TYPE, 1)
+    if packet.op is not Op.REQUEST or message is None:
+        return Outcome("not_dhcp_requests")  # another server's broadcast, or BOOTP without DHCP (quirks D-17)
+    seen = _sign_of_life(packet, via)
+    if is_http_client(packet):
+        return Outcome("http_clients", events=(*seen, HttpBootAsked(read_request(packet, via))))
+    if not is_pxe_client(packet):
+        return Outcome("plain_clients", events=seen)
+    kind = ANSWERED_BY.get((via, message))
+    if kind is None or not _is_for_us(packet, message, via, address):
+        return Outcome("for_others", events=seen)
+    request = read_request(packet, via)
+    settled = _settle(packet, kind, request, address, plan)
+    if isinstance(settled, Refusal):
+        asked = Discovered(request) if kind is MessageType.OFFER else BootServerAsked(request, None)
+        return Outcome("refused", events=(*seen, asked, Refused(request, settled.reason)))
+    offer, reply = settled
+    sent = Answer(reply, reply_destination(packet, kind, via, source))
+    if kind is MessageType.OFFER:
+        return Outcome("offers", sent, (*seen, Discovered(request), Offered(request, offer)))
+    return Outcome("boot_server_replies", sent, (*seen, BootServerAsked(request, offer)))
+
+
+def _sign_of_life(packet: Packet, via: Via) -> tuple[HostSeen, ...]:
+    """The machine behind a packet to port 67, where whole networks are heard; port 4011 has events of its own."""
+    if via != "67" or packet.hlen != MAC_BYTES:
+        return ()
+    return (HostSeen(format_mac(packet.hardware_address), client_address(packet)),)
+
+
+def _is_for_us(packet: Packet, message: int, via: Via, address: str) -> bool:
+    """Whether an answer is ours to give: on port 67 a REQUEST is for the server that option 54 names (D-18).
+
+    Renewals, and requests to the real DHCP server, name none or that one; a proxy must leave them alone (D-17).
+    """
+    if via == "4011" or message == MessageType.DISCOVER:
+        return True
+    server = packet.address(Option.SERVER_ID)
+    return server == address or (server is None and message == MessageType.INFORM)
+
+
+def _settle(
+    packet: Packet, kind: MessageType, request: BootRequest, address: str, plan: Plan
+) -> tuple[Offer, bytes] | Refusal:
+    """What the machine is offered, and the datagram that says so; or why there is neither."""
+    item = parse_boot_item(packet) if kind is MessageType.ACK else None
+    if item is not None and item.wants_signature:
+        return Refusal("its firmware insists on a signed boot file (BIS), which is not served")
+    planned = plan(request)
+    if isinstance(planned, Refusal):
+        return planned
+    reply = build_reply(packet, kind, address, planned.boot_file.encode(), item)
+    if reply is None:
+        return Refusal(f"the boot file's name does not fit in a reply of {largest_reply(packet)} bytes")
+    return planned, reply
