@@ -10,18 +10,14 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 OTHER_LIBRARIES = logging.WARNING  # aiohttp's access lines repeat our own, asyncio's debug lines help nobody here
 
 
-def configure_logs(*, stream: TextIO | None = None, level: str = "info", as_json: bool | None = None) -> None:
-    """Send structlog's and the standard library's logs to `stream` (standard error by default).
+def configure(*, debug: bool = False, stream: TextIO | None = None) -> None:
+    """Send structlog's and the standard library's logs to `stream`, standard error by default.
 
-    `level` is the lowest shown of ours: "debug" shows malformed packets too. `as_json` decides the form; when None,
-    it is JSON unless the stream is a terminal.
-    Raises: ValueError for an unknown level.
+    `debug` shows debug lines too: malformed packets, small requests.
     """
     stream = stream or sys.stderr
-    threshold = logging.getLevelNamesMapping().get(level.upper())
-    if threshold is None:
-        raise ValueError(f"log level {level!r} is none of debug, info, warning, error")
-    as_terminal = stream.isatty() if as_json is None else not as_json
+    threshold = logging.DEBUG if debug else logging.INFO
+    as_terminal = stream.isatty()
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if as_terminal else "iso", utc=not as_terminal)
     shared: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, stamp]
     rendering: list[Processor] = (

@@ -4,7 +4,7 @@ Times are unix seconds, durations seconds, sizes bytes. Stages are their labels:
 "loader", "config", "kernel", "initrd", "client config", "root loading", "root connected", "root busy".
 """
 
-from typing import TypedDict
+from typing_extensions import TypedDict  # pydantic, which checks what clients receive, can't read typing's before 3.12
 
 from appliance.machine import Boot, Machine, Step
 from appliance.patience import Overdue, find_overdue

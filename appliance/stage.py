@@ -34,3 +34,4 @@ class Firmware(StrEnum):
 
 
 DHCP_STAGES = frozenset({Stage.DISCOVERED, Stage.OFFERED, Stage.BOOT_SERVER})
+FINAL_STAGES = frozenset({Stage.ROOT_CONNECTED, Stage.ROOT_BUSY})  # a machine may stay here for weeks

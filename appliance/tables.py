@@ -1,0 +1,175 @@
+"""Machines and boots as tables for people; fed with the API's reports, so they need no appliance to be drawn."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from appliance.report import BootReport, MachineHistory, MachineReport, MachinesReport, StepReport
+from appliance.stage import FINAL_STAGES, Stage
+
+WIDE = 100  # columns of a terminal from which loader and root have room to be read
+ALARM = "yellow"
+HAS_ROOT = frozenset(stage.label for stage in FINAL_STAGES)
+MACHINES_NAMED = 3  # per hint: a classroom that waits for the same thing is one line, not thirty
+
+
+def machines_table(machines: Sequence[MachineReport], *, width: int = WIDE) -> Table:
+    """One row per machine; what waits too long is yellow. Below `WIDE` columns loader and root are left out."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), expand=False)
+    for heading in ("machine", "address", "firmware", "stage"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("for", justify="right", no_wrap=True)
+    if width >= WIDE:
+        table.add_column("loader", no_wrap=True, overflow="ellipsis")
+        table.add_column("root", no_wrap=True, overflow="ellipsis")
+    table.add_column("bytes", justify="right", no_wrap=True)
+    for machine in machines:
+        table.add_row(*_cells(machine, width), style=ALARM if machine["overdue"] else None)
+    return table
+
+
+def _cells(machine: MachineReport, width: int) -> list[Text]:
+    others = len(machine["addresses"]) - 1
+    address = next(iter(machine["addresses"]), "") + (f" +{others}" if others > 0 else "")
+    firmware = " ".join(filter(None, (machine["architecture"], machine["runs"])))
+    stage = Text(machine["stage"] or "seen", style="green" if machine["stage"] in HAS_ROOT else "")
+    files = [machine["loader"], machine["root"]] if width >= WIDE else []
+    cells = [machine["mac"] or "not known yet", address, firmware]
+    ends = [describe_seconds(machine["waiting"]), *(name or "" for name in files), describe_bytes(machine["bytes"])]
+    return [*map(Text, cells), stage, *map(Text, ends)]
+
+
+def timeline_table(boot: BootReport) -> Table:
+    """The steps of one boot: when since it began, for how long, how much, and what."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("stage", no_wrap=True)
+    for heading in ("at", "took", "bytes"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("detail", overflow="fold")
+    for step in boot["steps"]:
+        took = f"{step['seconds']:.2f} s" if step["seconds"] else ""
+        table.add_row(_stage_text(step), f"+{step['after']:.2f} s", took, describe_bytes(step["bytes"]), _detail(step))
+    return table
+
+
+def _stage_text(step: StepReport) -> Text:
+    style = "green" if step["stage"] in HAS_ROOT else ""
+    return Text(step["stage"] + (" again" if step["second_stage"] else ""), style=style)
+
+
+def _detail(step: StepReport) -> Text:
+    text = Text(step["detail"])
+    if step["count"] > 1:
+        text.append(f"{' ' if step['detail'] else ''}(x{step['count']})", style="dim")
+    return text
+
+
+def machine_view(machine: MachineHistory) -> RenderableType:
+    """One machine: who it is, its present boot step by step, and its earlier boots in a line each."""
+    facts = [machine["id"], *machine["addresses"], machine["architecture"], machine["firmware"]]
+    parts: list[RenderableType] = [Text("  ".join(fact for fact in dict.fromkeys(facts) if fact), style="bold")]
+    if machine["uuid"]:
+        parts.append(Text(f"uuid {machine['uuid']}", style="dim"))
+    if machine["boot"]:
+        parts += [Text(), timeline_table(machine["boot"]), Text()]
+        parts.append(Text(f"{machine['stage']} for {describe_seconds(machine['waiting'])}"))
+    if machine["overdue"]:
+        parts.append(Text(machine["overdue"]["hint"], style=ALARM))
+    parts += [_earlier(boot) for boot in reversed(machine["boots"][:-1])]
+    return Group(*parts)
+
+
+def _earlier(boot: BootReport) -> Text:
+    began = datetime.fromtimestamp(boot["began"]).strftime("%Y-%m-%d %H:%M:%S")
+    return Text(f"earlier boot of {began}: {boot['stage']} after {boot['seconds']:.1f} s", style="dim")
+
+
+def machines_view(report: MachinesReport, console: Console, *, bounded: bool = False) -> RenderableType:
+    """All machines: table, hints, summary; `bounded` keeps it within the height of the console's terminal.
+
+    Where not all have room, those that wait too long stay, then those on their way, then what changed last.
+    """
+    machines = report["machines"]
+    hints = _hints(machines)
+    shown = list(machines)
+    if bounded:
+        room = console.height - 1  # the cursor's line
+        hints = _fit(hints, console, room // 3)
+        # The table's heading and the summary are one line each.
+        shown = _choose(machines, max(1, room - 2 - sum(_lines(hint, console) for hint in hints)))
+    return Group(
+        *([machines_table(shown, width=console.width)] if shown else []),
+        *hints,
+        Text(summarize(machines, len(machines) - len(shown)), style="bold", no_wrap=True, overflow="ellipsis"),
+    )
+
+
+def summarize(machines: Sequence[MachineReport], left_out: int = 0) -> str:
+    """One line that counts machines by stage, the furthest first: "37 machines: 30 root busy, 5 kernel, 2 overdue"."""
+    if not machines:
+        return "no machine has asked to boot yet"
+    stages = Counter(machine["stage"] or "seen" for machine in machines)
+    order = [*(stage.label for stage in reversed(Stage)), "seen"]
+    parts = [f"{stages[label]} {label}" for label in order if stages[label]]
+    if overdue := sum(machine["overdue"] is not None for machine in machines):
+        parts.append(f"{overdue} overdue")
+    if left_out:
+        parts.append(f"{left_out} not shown")
+    return f"{len(machines)} machine{'s' if len(machines) > 1 else ''}: {', '.join(parts)}"
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration in at most two units, such as "3.2 s", "48 s", "4 m 10 s", "3 h 12 m", "5 d 3 h"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    for length, unit, part, subunit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= length:
+            return f"{whole // length} {unit} {whole % length // part} {subunit}"
+    return f"{whole} s"
+
+
+def describe_bytes(size: int) -> str:
+    """A size in decimal units; nothing for nothing."""
+    return decimal(size) if size else ""
+
+
+def _hints(machines: Iterable[MachineReport]) -> list[Text]:
+    """One paragraph per stage in which machines wait too long."""
+    waiting: dict[tuple[str, str], list[str]] = {}
+    for machine in machines:
+        if machine["overdue"]:
+            waiting.setdefault((machine["stage"] or "", machine["overdue"]["hint"]), []).append(machine["id"])
+    return [_hint(names, hint) for (_, hint), names in sorted(waiting.items())]
+
+
+def _hint(names: list[str], hint: str) -> Text:
+    more = f" and {len(names) - MACHINES_NAMED} more" if len(names) > MACHINES_NAMED else ""
+    return Text(f"{', '.join(names[:MACHINES_NAMED])}{more}: {hint}", style=ALARM)
+
+
+def _lines(text: Text, console: Console) -> int:
+    return len(text.wrap(console, console.width))
+
+
+def _fit(hints: list[Text], console: Console, room: int) -> list[Text]:
+    """As many of the hints as fit into `room` lines."""
+    fitting: list[Text] = []
+    for hint in hints:
+        room -= _lines(hint, console)
+        if room < 0:
+            break
+        fitting.append(hint)
+    return fitting
+
+
+def _choose(machines: Sequence[MachineReport], room: int) -> list[MachineReport]:
+    """The `room` machines most worth looking at, in their usual order so that rows do not jump about."""
+    ranked = sorted(machines, key=lambda m: (m["overdue"] is None, m["stage"] in HAS_ROOT, m["waiting"]))
+    chosen = {machine["id"] for machine in ranked[:room]}
+    return [machine for machine in machines if machine["id"] in chosen]
