@@ -81,6 +81,13 @@ def missing_files(name: str, root: Path = SYSTEM) -> tuple[LoaderFile, ...]:
     return tuple(LOADER_FILES[each] for each in wanted if find_loader_file(each, root) is None)
 
 
+def missing_loaders(root: Path = SYSTEM) -> list[tuple[str, str]]:
+    """Name and Debian package of every file that the loaders in the table need and that is not installed."""
+    loaders = {name: None for names in LOADERS.values() for name in names}  # in the table's order, each once
+    missing = {file: None for name in loaders for file in missing_files(name, root)}
+    return [(file.name, file.package) for file in missing]
+
+
 def remedy(missing: tuple[LoaderFile, ...]) -> str:
     """What is missing and how to get it, in one line for the operator; `missing` holds at least one."""
     names = " and ".join(file.name for file in missing)

@@ -23,8 +23,8 @@ from protocols.dhcp.request import Architecture, BootRequest, IpxeFeature, Via
 from protocols.dhcp.session import (
     Answer,
     BootServerAsked,
+    DhcpEvent,
     Discovered,
-    Event,
     HostSeen,
     HttpBootAsked,
     Offer,
@@ -40,9 +40,9 @@ __all__ = [
     "Architecture",
     "BootRequest",
     "BootServerAsked",
+    "DhcpEvent",
     "DhcpLimits",
     "Discovered",
-    "Event",
     "HostSeen",
     "HttpBootAsked",
     "IpxeFeature",
@@ -62,7 +62,7 @@ BOOT_SERVER_PORT = 4011  # PXE 2.1 §2.2.3
 class DhcpLimits:
     """What the server keeps, at most."""
 
-    machines_logged: int = 4096  # whose refusals were logged once already; past it the oldest is logged again
+    http_machines: int = 4096  # logged once as wanting HTTP boot; past it the oldest is forgotten, and logged again
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +78,16 @@ class ProxyDhcpServer:
     """Answers PXE clients on one interface; see the module's docstring.
 
     `plan` says what a machine is offered; it is called in the event loop for each request and must not block.
-    `report` takes every Event and never raises.
+    `report` takes every DhcpEvent and never raises.
     """
 
-    def __init__(self, *, plan: Plan, report: Callable[[Event], None], limits: DhcpLimits | None = None) -> None:
+    def __init__(self, *, plan: Plan, report: Callable[[DhcpEvent], None], limits: DhcpLimits | None = None) -> None:
         self._plan = plan
         self._report = report
         self._limits = limits or DhcpLimits()
         self._address = ""
         self._listeners: list[_Listener] = []
-        self._logged: dict[tuple[str, str], None] = {}
+        self._http_machines: dict[str, None] = {}  # in the order of their first request
         self._log = structlog.get_logger().bind(protocol="dhcp")
         self.counts: Counter[str] = Counter()
 
@@ -154,7 +154,8 @@ class ProxyDhcpServer:
         if outcome.answer is not None:
             await self._send(listener.replies, outcome.answer)
         for event in outcome.events:
-            self._log_once(event)
+            if isinstance(event, HttpBootAsked):
+                self._note_http_client(event.request)
             self._report(event)
 
     async def _send(self, stream: DatagramServer, reply: Answer) -> None:
@@ -167,23 +168,14 @@ class ProxyDhcpServer:
                 continue
             return
 
-    def _log_once(self, event: Event) -> None:
-        """Tell the operator who was left standing, once per machine and reason: clients ask again for minutes."""
-        match event:
-            case Refused(request, reason):
-                if self._is_first(request.mac, reason):
-                    self._log.warning("boot_refused", mac=request.mac, firmware=request.firmware, reason=reason)
-            case HttpBootAsked(request):
-                if self._is_first(request.mac, "http"):
-                    self._log.info("http_boot_ignored", mac=request.mac, vendor_class=request.vendor_class)
-
-    def _is_first(self, mac: str, reason: str) -> bool:
-        if (mac, reason) in self._logged:
-            return False
-        while len(self._logged) >= self._limits.machines_logged:
-            del self._logged[next(iter(self._logged))]
-        self._logged[mac, reason] = None
-        return True
+    def _note_http_client(self, request: BootRequest) -> None:
+        """Log a machine that wants UEFI HTTP boot once: it asks for minutes, between its attempts at PXE (P-11)."""
+        if request.mac in self._http_machines:
+            return
+        if self._http_machines and len(self._http_machines) >= self._limits.http_machines:
+            del self._http_machines[next(iter(self._http_machines))]
+        self._http_machines[request.mac] = None
+        self._log.info("http_boot_ignored", mac=request.mac, vendor_class=request.vendor_class)
 
 
 async def _open(sock: socket.socket) -> DatagramServer:

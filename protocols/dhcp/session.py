@@ -94,7 +94,7 @@ class HttpBootAsked:
     request: BootRequest
 
 
-Event = HostSeen | Discovered | Offered | BootServerAsked | Refused | HttpBootAsked
+DhcpEvent = HostSeen | Discovered | Offered | BootServerAsked | Refused | HttpBootAsked
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Outcome:
 
     counted: str
     answer: Answer | None = None
-    events: tuple[Event, ...] = ()
+    events: tuple[DhcpEvent, ...] = ()
 
 
 def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, plan: Plan) -> Outcome:
