@@ -81,8 +81,8 @@ class Option(IntEnum):
     INFO = 6
     GO = 7
     STRUCTURED_REPLY = 8
-    LIST_META_CONTEXT = 10
-    SET_META_CONTEXT = 11
+    LIST_META_CONTEXT = 9
+    SET_META_CONTEXT = 10
 
 
 class OptionReply(IntEnum):
