@@ -1,6 +1,31 @@
-"""Ethernet addresses as text and bytes: what every room that sees frames or hardware addresses shares."""
+"""Ethernet addresses as text and bytes, and raw sockets: what every room that sees frames shares."""
+
+import contextlib
+import ctypes
+import socket
+import struct
 
 MAC_BYTES = 6  # an IEEE 802 address
+BROADCAST = b"\xff" * MAC_BYTES
+HEADER_BYTES = 14  # destination, source, ethertype; an 802.1Q tag never shows: the kernel takes it off
+PACKET_BUFFER = 4 << 20  # bytes, each way; 200 machines with 16 requests each wait in it while the loop is busy
+
+# linux/socket.h and linux/filter.h; Python's socket module names none of them
+SO_ATTACH_FILTER = 26
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+SKF_AD_PKTTYPE = 0xFFFFF000 + 4  # where a filter finds skb->pkt_type
+LOAD_BYTE, JUMP_IF_GREATER, RETURN = 0x30, 0x25, 0x06  # BPF_LD|BPF_B|BPF_ABS, BPF_JMP|BPF_JGT|BPF_K, BPF_RET|BPF_K
+
+# Only frames to this host, to everyone or to a group pass. PACKET_OTHERHOST stays outside: what a promiscuous port
+# (tcpdump, a bridge) picks up for others, and frames with a VLAN tag that no interface of ours has, which the kernel
+# hands to the parent interface untagged but marked so (net/core/dev.c, __netif_receive_skb_core): quirks A-7.
+FOR_US_ONLY = [
+    (LOAD_BYTE, 0, 0, SKF_AD_PKTTYPE),
+    (JUMP_IF_GREATER, 1, 0, socket.PACKET_MULTICAST),
+    (RETURN, 0, 0, 0xFFFFFFFF),
+    (RETURN, 0, 0, 0),
+]
 
 
 def format_mac(address: bytes) -> str:
@@ -19,3 +44,40 @@ def parse_mac(text: str) -> bytes:
     if len(digits) != 2 * MAC_BYTES:
         raise ValueError(f"{text!r} is no MAC address")
     return bytes.fromhex(digits)
+
+
+def is_station(address: bytes) -> bool:
+    """Whether six bytes can be one machine's own address: neither a group's nor all zeros (IEEE 802 §8.2)."""
+    return not address[0] & 1 and any(address)
+
+
+def packet_socket(interface: str, ethertype: int) -> socket.socket:
+    """A non-blocking raw socket that sees whole frames of one ethertype, addressed to us, on one interface.
+
+    It never sees frames this machine sends: the kernel shows those to sockets of all ethertypes only.
+    Needs CAP_NET_RAW. Raises: OSError as socket and bind do (EPERM, ENODEV).
+    """
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
+    try:
+        attach_filter(sock, FOR_US_ONLY)  # before bind, so that no frame slips past it
+        enlarge_buffers(sock)
+        sock.bind((interface, ethertype))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def attach_filter(sock: socket.socket, program: list[tuple[int, int, int, int]]) -> None:
+    """Give a socket a classic BPF program of (code, jump if true, jump if false, operand)."""
+    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+    held = ctypes.create_string_buffer(code)  # setsockopt copies it; it has to live until then
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(held)))
+
+
+def enlarge_buffers(sock: socket.socket) -> None:
+    """Raise both socket buffers, past the system's limit where we may."""
+    for plain, forced in ((socket.SO_RCVBUF, SO_RCVBUFFORCE), (socket.SO_SNDBUF, SO_SNDBUFFORCE)):
+        sock.setsockopt(socket.SOL_SOCKET, plain, PACKET_BUFFER)
+        with contextlib.suppress(PermissionError):  # CAP_NET_RAW alone may not; the system's limit stands then
+            sock.setsockopt(socket.SOL_SOCKET, forced, PACKET_BUFFER)
