@@ -1,0 +1,86 @@
+"""The command line of deploy/run. Standard library only: it is checked before anything is installed."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+MAX_CLIENTS = 200  # what the lab's DHCP server has addresses for
+MAX_LOSS = 50  # per cent, each way; past it TCP makes no headway and no boot ends
+
+FIRMWARES = ("bios", "uefi")
+ROOTS = ("nbd", "aoe", "ram")
+MIXED = "mixed"
+
+EXAMPLES = """\
+examples:
+  sudo deploy/run                                       one BIOS client with root over NBD, one UEFI client over AoE
+  sudo deploy/run --clients 6                           every firmware with every root, side by side
+  sudo deploy/run --clients 1 --firmware uefi --root ram
+  sudo deploy/run --loss 10                             one packet in ten lost, each way
+  sudo deploy/run --clients 1 --keep                    leave the lab and the appliance up afterwards, until Ctrl-C
+
+The demo tree, the logs and the clients' consoles are kept in .demo/ at the repository root.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What was asked for on the command line."""
+
+    clients: int
+    firmware: str
+    root: str
+    loss: int
+    files: int
+    bios_loader: Literal["auto", "pxelinux", "ipxe"]
+    keep: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line and status 2, where argparse would print its usage as well."""
+        self.exit(2, f"run: {message}; see deploy/run --help\n")
+
+
+def _number(low: int, high: int) -> "type[int]":
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+        return int(text)
+
+    return parse  # type: ignore[return-value]  # argparse only calls it
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="deploy/run",
+        description="Boot diskless QEMU clients from the appliance, on a LAN made of network namespaces.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--clients", type=_number(1, MAX_CLIENTS), default=2, metavar="N", help="how many clients (default: 2)")
+    add("--firmware", choices=(*FIRMWARES, MIXED), default=MIXED, help="their firmware (default: mixed, in turn)")
+    add("--root", choices=(*ROOTS, MIXED), default=MIXED, help="how they get their root (default: mixed, in turn)")
+    add("--loss", type=_number(0, MAX_LOSS), default=0, metavar="PERCENT", help="lose packets, each way (default: 0)")
+    add("--files", type=_number(1, 100_000), default=600, metavar="N", help="files each client reads (default: 600)")
+    add(
+        "--bios-loader",
+        choices=("auto", "pxelinux", "ipxe"),
+        default="auto",
+        help="what BIOS clients load (default: auto)",
+    )
+    add("--keep", action="store_true", help="leave lab and appliance up afterwards, until Ctrl-C")
+    return parser
+
+
+def parse_arguments(words: Sequence[str]) -> Arguments:
+    """The arguments in `words`; prints one line and exits 2 when one is wrong, 0 after --help."""
+    return Arguments(**vars(_parser().parse_args(words)))
+
+
+if __name__ == "__main__":
+    parse_arguments(sys.argv[1:])

@@ -1,0 +1,140 @@
+"""One diskless QEMU client: its command line, its console, and what became of it."""
+
+import asyncio
+import shutil
+import time
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.lab.console import Console, Mark, Sighting
+from deploy.lab.errors import LabError
+from deploy.lab.plan import ClientPlan
+from deploy.lab.process import start, stop
+from deploy.lab.story import Story
+
+OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+READ_SIZE = 65536  # bytes of console taken at once
+
+
+@dataclass(slots=True)
+class Client:
+    """A client of a run and its state: what the screen shows and what the run ends with."""
+
+    plan: ClientPlan
+    log: Path
+    console: Console = field(default_factory=Console)
+    began: float | None = None  # monotonic; None while it waits for its turn
+    powered_on: float = 0.0  # unix time of the same moment, which the appliance's times are counted from
+    ended: float | None = None
+    seen: dict[Mark, tuple[float, Sighting]] = field(default_factory=dict)  # when (unix time) and what
+    story: Story | None = None  # what the appliance says of it
+    failure: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been on, or was."""
+        if self.began is None:
+            return 0.0
+        return (time.monotonic() if self.ended is None else self.ended) - self.began
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it reached userspace, read its files and powered off."""
+        return self.ended is not None and self.failure is None
+
+    @property
+    def stage(self) -> str:
+        """The stage it is in, by its own last mark or else by what the appliance saw."""
+        if self.began is None:
+            return "waiting for its turn"
+        if self.failure is not None:
+            return "failed"
+        for mark, name in _OWN_STAGES:
+            if mark in self.seen:
+                return name
+        if self.story is not None and self.story.steps:
+            return self.story.stage
+        return next((name for mark, name in _CONSOLE_STAGES if mark in self.seen), "firmware")
+
+    def value(self, mark: Mark, key: str) -> str | None:
+        """A value the console gave with `mark`, or None while that has not been seen."""
+        return self.seen[mark][1].values[key] if mark in self.seen else None
+
+    def seconds_to(self, mark: Mark) -> float | None:
+        """Seconds from power-on to `mark`."""
+        return self.seen[mark][0] - self.powered_on if mark in self.seen else None
+
+
+# Latest first. The first table outranks the appliance's view; the second stands in where there is none.
+_OWN_STAGES = ((Mark.DONE, "done"), (Mark.CHECKSUM, "done"), (Mark.USERSPACE, "userspace"))
+_CONSOLE_STAGES = ((Mark.ROOT, "root mounted"), (Mark.KERNEL, "kernel"), (Mark.LOADER, "loader"))
+
+# What no client recovers from: it would only wait, then reboot.
+_HOPELESS = {Mark.PANIC: "its kernel panicked", Mark.GAVE_UP: "its initramfs gave up"}
+
+
+def qemu_command(plan: ClientPlan, folder: Path) -> list[str]:
+    """QEMU's command line for `plan`; `folder` receives a UEFI client's own copy of OVMF's variables.
+
+    Raises: LabError when OVMF is not installed.
+    """
+    network = f"virtio-net-pci,netdev=n0,mac={plan.mac},bootindex=1"
+    command = [
+        *("qemu-system-x86_64", "-name", plan.name, "-accel", "tcg,thread=single", "-m", str(plan.memory_mib)),
+        *("-nographic", "-monitor", "none", "-serial", "stdio", "-no-reboot"),
+        *("-netdev", f"tap,id=n0,ifname={plan.tap},script=no,downscript=no"),
+    ]
+    if plan.firmware == "bios":
+        return [*command, "-device", network]  # the card's own ROM is iPXE
+    if not OVMF_CODE.is_file():
+        raise LabError(f"{OVMF_CODE} is missing: run sudo deploy/setup")
+    variables = folder / f"{plan.name}.vars"
+    shutil.copy(OVMF_VARS, variables)
+    return [
+        *(*command, "-M", "q35", "-device", "virtio-rng-pci"),  # OVMF's network stack wants random numbers
+        *("-drive", f"if=pflash,format=raw,readonly=on,file={OVMF_CODE}"),
+        *("-drive", f"if=pflash,format=raw,file={variables}"),
+        *("-device", f"{network},romfile="),  # without the iPXE ROM, so that OVMF's own PXE boots
+    ]
+
+
+async def run_client(
+    client: Client, command: list[str], *, namespace: str | None, limit: float, on_change: Callable[[Client], None]
+) -> None:
+    """Power the client on and follow its console until it powers off; `client` says how that went.
+
+    A client that takes longer than `limit` seconds, or panics, is switched off and has failed.
+    """
+    client.began, client.powered_on = time.monotonic(), time.time()
+    on_change(client)
+    process = await start(command, namespace=namespace, stdout=PIPE, stderr=STDOUT)
+    try:
+        async with asyncio.timeout(limit):
+            await _follow(client, process, on_change)
+            if client.failure is None:
+                await process.wait()
+    except TimeoutError:
+        client.failure = f"did not finish within {limit:.0f} s"
+    finally:
+        await stop(process)
+        client.ended = time.monotonic()
+    if client.failure is None and Mark.DONE not in client.seen:
+        client.failure = f"went off before it was done (QEMU's status {process.returncode})"
+    on_change(client)
+
+
+async def _follow(client: Client, process: Process, on_change: Callable[[Client], None]) -> None:
+    assert process.stdout is not None  # noqa: S101  # it was started with a pipe
+    with client.log.open("wb", buffering=0) as log:
+        while data := await process.stdout.read(READ_SIZE):
+            log.write(data)
+            for sighting in client.console.feed(data):
+                client.seen[sighting.mark] = (time.time(), sighting)
+                on_change(client)
+            for mark, words in _HOPELESS.items():
+                if mark in client.seen:
+                    client.failure = f"{words}: {client.value(mark, 'why')}"
+                    return

@@ -1,0 +1,129 @@
+"""The lab's LAN: three network namespaces, a bridge, a tap per client, and packet loss where it is asked for.
+
+                         lan: br0 10.77.0.3
+        +--------+----------+-----------+--------- ...
+      vbox    vrouter      tap0        tap1
+        |        |          |           |
+    box: eth0   router: eth0   QEMU        QEMU
+    10.77.0.2   10.77.0.1
+    appliance   plain DHCP
+
+The names carry the process id and a number, so labs run side by side. There is no route out of any of them.
+"""
+
+import itertools
+import os
+import subprocess
+from types import TracebackType
+from typing import Literal, Self
+
+from deploy.lab.errors import LabError
+
+ROUTER_ADDRESS = "10.77.0.1"
+BOX_ADDRESS = "10.77.0.2"
+LAN_ADDRESS = "10.77.0.3"
+DHCP_RANGE = "10.77.0.50,10.77.0.250,255.255.255.0,1h"
+
+_numbers = itertools.count()
+
+# Both directions are dropped at the bridge's port to the box, where every packet passes whatever socket sent it: raw
+# frames of AoE may bypass the queueing layer, and its egress hook, on the box's own interface.
+LOSS_RULES = """\
+table netdev loss {{
+  chain from_box {{ type filter hook ingress device "vbox" priority 0; numgen random mod 100 < {percent} drop; }}
+  chain to_box {{ type filter hook egress device "vbox" priority 0; numgen random mod 100 < {percent} drop; }}
+}}
+"""
+
+
+def _run(command: list[str], given: str | None = None) -> None:
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise LabError(f"{' '.join(command)} failed: {said[0] if said else f'status {done.returncode}'}")
+
+
+class Network:
+    """One LAN, up inside `with`; everything in it is removed at the end."""
+
+    def __init__(self, taps: int, *, loss: int = 0) -> None:
+        """`taps` is how many clients can be plugged in; `loss` is per cent lost each way at the box's port."""
+        self.name = f"rw{os.getpid()}x{next(_numbers)}"
+        self._taps = taps
+        self._loss = loss
+
+    @property
+    def lan(self) -> str:
+        """The namespace of the bridge and the clients."""
+        return f"{self.name}-lan"
+
+    @property
+    def box(self) -> str:
+        """The namespace of the boot server."""
+        return f"{self.name}-box"
+
+    @property
+    def router(self) -> str:
+        """The namespace of the plain DHCP server."""
+        return f"{self.name}-router"
+
+    def __enter__(self) -> Self:
+        try:
+            for namespace in (self.lan, self.box, self.router):
+                _run(["ip", "netns", "add", namespace])
+            for namespace, commands in self._commands().items():
+                _run(["ip", "-n", namespace, "-batch", "-"], commands)
+            if self._loss:
+                self.set_loss(self._loss)
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove()
+
+    def set_link(self, state: Literal["up", "down"]) -> None:
+        """Take the box's interface down or up, as a pulled cable or `ip link` would; its address stays."""
+        _run(["ip", "-n", self.box, "link", "set", "eth0", state])
+
+    def set_loss(self, percent: int) -> None:
+        """Lose `percent` of all packets between the box and everyone else, each way; 0 loses none."""
+        rules = "table netdev loss\ndelete table netdev loss\n" + LOSS_RULES.format(percent=percent)
+        _run(["ip", "netns", "exec", self.lan, "nft", "-f", "-"], rules)
+
+    def _commands(self) -> dict[str, str]:
+        """What `ip -batch` is given, per namespace."""
+        bridge = [
+            "link set lo up",
+            "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            "link set br0 up",
+            f"addr add {LAN_ADDRESS}/24 dev br0",
+        ]
+        for host, namespace in (("box", self.box), ("router", self.router)):
+            bridge += [
+                f"link add v{host} type veth peer name eth0 netns {namespace}",
+                f"link set v{host} master br0 up",
+            ]
+        for number in range(self._taps):
+            bridge += [f"tuntap add tap{number} mode tap", f"link set tap{number} master br0 up"]
+        # One packet on the wire is one packet to lose: without it a burst of 64 KiB would be lost as a whole.
+        single = ["link set eth0 gso_max_segs 1"] if self._loss else []
+        return {
+            self.lan: _lines(bridge),
+            self.box: _lines(["link set lo up", *single, "link set eth0 up", f"addr add {BOX_ADDRESS}/24 dev eth0"]),
+            self.router: _lines(["link set lo up", "link set eth0 up", f"addr add {ROUTER_ADDRESS}/24 dev eth0"]),
+        }
+
+    def _remove(self) -> None:
+        listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+        present = {line.split()[0] for line in listed.splitlines() if line.strip()}
+        for namespace in (self.lan, self.box, self.router):
+            if namespace in present:
+                _run(["ip", "netns", "del", namespace])
+
+
+def _lines(commands: list[str]) -> str:
+    return "".join(f"{command}\n" for command in commands)

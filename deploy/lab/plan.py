@@ -1,0 +1,62 @@
+"""Which clients a run boots: number, firmware and root of each."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Firmware = Literal["bios", "uefi"]
+Root = Literal["nbd", "aoe", "ram"]
+BiosLoader = Literal["auto", "pxelinux", "ipxe"]
+
+MAC_PREFIX = "52:54:00:77:00"  # QEMU's own locally used prefix, then 77:00 for this lab
+FIRMWARES: tuple[Firmware, ...] = get_args(Firmware)
+ROOTS: tuple[Root, ...] = get_args(Root)
+
+# Memory per client: OVMF and a root unpacked into RAM both want more than a BIOS guest.
+MEMORY_MIB: dict[Firmware, int] = {"bios": 768, "uefi": 1024}
+RESERVED_MIB = 512  # left to the appliance and to whatever else runs
+QEMU_MIB = 192  # what QEMU itself takes beside the guest's memory: translated code, OVMF's flash
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPlan:
+    """One client of the lab: `number` names its tap and its MAC."""
+
+    number: int
+    firmware: Firmware
+    root: Root
+    bios_loader: BiosLoader = "auto"  # what a BIOS client is given to load; UEFI ones take no notice
+
+    @property
+    def name(self) -> str:
+        """What the screen and the log files call it."""
+        return f"client-{self.number:02d}"
+
+    @property
+    def mac(self) -> str:
+        """Its hardware address, lower case with colons."""
+        return f"{MAC_PREFIX}:{self.number:02x}"
+
+    @property
+    def tap(self) -> str:
+        """The interface on the lab's bridge it is plugged into."""
+        return f"tap{self.number}"
+
+    @property
+    def memory_mib(self) -> int:
+        """Its memory, in MiB."""
+        return MEMORY_MIB[self.firmware]
+
+
+def plan_clients(count: int, firmware: str, root: str, bios_loader: BiosLoader = "auto") -> list[ClientPlan]:
+    """`count` clients; where `firmware` or `root` is "mixed" they take turns, so that six clients cover each pair."""
+    firmwares = itertools.cycle(FIRMWARES if firmware == "mixed" else [f for f in FIRMWARES if f == firmware])
+    roots = itertools.cycle(ROOTS if root == "mixed" else [r for r in ROOTS if r == root])
+    turns = zip(range(count), firmwares, roots, strict=False)
+    return [ClientPlan(number, firmware, root, bios_loader) for number, firmware, root in turns]
+
+
+def bearable(plans: list[ClientPlan], *, cores: int, available_mib: int) -> int:
+    """How many of `plans` to run at once: two per core (at least four), and no more than memory bears."""
+    largest = max(plan.memory_mib for plan in plans)
+    return max(1, min(len(plans), max(4, 2 * cores), (available_mib - RESERVED_MIB) // (largest + QEMU_MIB)))

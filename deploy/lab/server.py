@@ -1,0 +1,129 @@
+"""The boot server in the lab's box: the appliance itself, started as an operator would start it."""
+
+import asyncio
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import aiohttp
+
+from deploy.lab.errors import LabError
+from deploy.lab.network import Network
+from deploy.lab.plan import ClientPlan
+from deploy.lab.process import start, stop
+from deploy.lab.story import Story, fetch_stories
+
+ROOTWIRE = Path(sys.executable).with_name("rootwire")  # of the same .venv
+START_LIMIT = 30.0  # seconds from starting the appliance to its first answer, on a machine busy with other things
+ASK_INTERVAL = 0.1  # seconds between attempts to reach it while it starts
+
+
+class BootServer(Protocol):
+    """What serves the clients: started in the box, asked how they do, stopped."""
+
+    async def start(self) -> None:
+        """Serve; returns once it answers. Raises: LabError when it does not come up."""
+        ...
+
+    async def stories(self) -> Mapping[str, Story]:
+        """What it knows of each machine, by MAC."""
+        ...
+
+    async def watch(self) -> None:
+        """Wait while it serves. Raises: LabError when it ended by itself."""
+        ...
+
+    async def stop(self) -> None:
+        """End it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BootSettings:
+    """What the appliance is configured with, beside each client's root."""
+
+    files: int = 600  # how many files a client reads from its root
+    append: str = "console=ttyS0 quiet"
+
+
+def write_config(path: Path, plans: Sequence[ClientPlan], settings: BootSettings) -> None:
+    """The appliance's configuration for these clients, as an operator would write it."""
+    lines = [
+        "[boot]",
+        f'append = "{settings.append} demo.files={settings.files}"',
+    ]
+    for plan in plans:
+        lines += [
+            "",
+            f'[machines."{plan.mac}"]  # {plan.name}',
+            f'root = "{plan.root}"',
+            f'bios_loader = "{plan.bios_loader}"',
+        ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+class Rootwire:
+    """`rootwire serve` in the box, its log in the run's folder, its API on a socket of its own."""
+
+    def __init__(self, network: Network, tree: Path, config: Path, log: Path) -> None:
+        self._network = network
+        self._tree = tree
+        self._config = config
+        self._log = log
+        # Not in the run's folder: a socket's path has room for 107 bytes only.
+        self._socket = Path("/run") / network.name / "api.sock"
+        self._process: Process | None = None
+
+    async def start(self) -> None:
+        """See BootServer.start."""
+        self._socket.parent.mkdir()
+        command = [
+            *(str(ROOTWIRE), "serve", "--interface", "eth0", "--root", str(self._tree)),
+            *("--config", str(self._config), "--socket", str(self._socket)),
+        ]
+        with self._log.open("wb") as log:
+            self._process = await start(command, namespace=self._network.box, stdout=log, stderr=log)
+        answering = asyncio.create_task(self._answering())
+        ended = asyncio.create_task(self._process.wait())
+        try:
+            done, _ = await asyncio.wait({answering, ended}, timeout=START_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            answering.cancel()
+            ended.cancel()
+        if answering not in done:
+            raise LabError(f"the appliance did not start: {self._last_words()}; its log is {self._log}")
+        answering.result()
+
+    async def stories(self) -> Mapping[str, Story]:
+        """See BootServer.stories."""
+        return await fetch_stories(self._socket)
+
+    async def watch(self) -> None:
+        """See BootServer.watch."""
+        assert self._process is not None  # noqa: S101  # only a started server is watched
+        status = await self._process.wait()
+        raise LabError(f"the appliance ended with status {status}: {self._last_words()}; its log is {self._log}")
+
+    async def stop(self) -> None:
+        """See BootServer.stop."""
+        if self._process is not None:
+            await stop(self._process)
+        self._socket.unlink(missing_ok=True)
+        self._socket.parent.rmdir()
+
+    async def _answering(self) -> None:
+        """Ask until it answers: the socket is there only once everything is bound."""
+        while True:
+            try:
+                await self.stories()
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(ASK_INTERVAL)
+            else:
+                return
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,79 @@
+"""A client's life: QEMU's command line, and what is made of the console of a process that plays QEMU."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.lab.client import Client, qemu_command, run_client
+from deploy.lab.console import Mark
+from deploy.lab.plan import ClientPlan
+from deploy.lab.story import Step, Story
+
+SUM = "0123456789abcdef0123456789abcdef"
+BOOT = f"echo BOOT-USERSPACE uptime=1.0; echo BOOT-CHECKSUM files=2 md5={SUM}; echo BOOT-DONE uptime=2.0"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    """A client that has not been powered on."""
+    return Client(ClientPlan(0, "bios", "nbd"), tmp_path / "console")
+
+
+async def play(client: Client, script: str, *, limit: float = 30.0) -> list[str]:
+    """Run `script` in QEMU's place; returns the stages as they changed."""
+    stages: list[str] = []
+    command = ["sh", "-c", script]
+    await run_client(client, command, namespace=None, limit=limit, on_change=lambda c: stages.append(c.stage))
+    return list(dict.fromkeys(stages))
+
+
+async def test_a_client_that_is_done_succeeded(client: Client) -> None:
+    """It went through userspace, its checksum is known, and its console is in the log."""
+    assert await play(client, BOOT) == ["firmware", "userspace", "done"]
+    assert client.succeeded
+    assert client.value(Mark.CHECKSUM, "md5") == SUM
+    assert client.log.read_text().count("\n") == 3
+
+
+async def test_a_client_that_goes_off_early_failed(client: Client) -> None:
+    """Reaching userspace is not enough: the files were not read."""
+    await play(client, "echo BOOT-USERSPACE uptime=1.0; exit 3")
+    assert not client.succeeded
+    assert client.failure == "went off before it was done (QEMU's status 3)"
+    assert client.stage == "failed"
+
+
+async def test_a_client_that_hangs_is_switched_off(client: Client) -> None:
+    """The limit is said in the failure."""
+    await play(client, "echo hanging; exec sleep 1000", limit=0.5)
+    assert client.failure == "did not finish within 0 s"
+    assert client.console.last_lines(1) == ["hanging"]
+
+
+async def test_a_panic_ends_it_at_once(client: Client) -> None:
+    """Nobody waits for the limit when the kernel has given up."""
+    await play(client, "echo 'Kernel panic - not syncing: no init'; exec sleep 1000")
+    assert client.failure == "its kernel panicked: no init"
+
+
+async def test_the_appliances_stage_counts_until_userspace(client: Client) -> None:
+    """What the appliance saw is finer than the console, until the client itself says it is up."""
+    client.story = Story("kernel", (Step("kernel", 1.0, "boot/linux", 5, False),), 5)
+    assert client.stage == "waiting for its turn"
+    assert await play(client, "echo iPXE 1.0; " + BOOT) == ["kernel", "userspace", "done"]
+
+
+def test_a_bios_client_boots_from_the_cards_rom(tmp_path: Path) -> None:
+    """Its MAC and tap are its own, and it needs no flash."""
+    words = " ".join(qemu_command(ClientPlan(2, "bios", "ram"), tmp_path))
+    assert "mac=52:54:00:77:00:02,bootindex=1" in words
+    assert "ifname=tap2," in words
+    assert "pflash" not in words
+
+
+def test_a_uefi_client_has_its_own_variables(tmp_path: Path) -> None:
+    """OVMF writes its boot order there: a fresh copy each time, and no ROM in the card."""
+    words = " ".join(qemu_command(ClientPlan(1, "uefi", "aoe"), tmp_path))
+    assert f"file={tmp_path / 'client-01.vars'}" in words
+    assert words.endswith("romfile=")
+    assert (tmp_path / "client-01.vars").stat().st_size > 0
