@@ -221,24 +221,19 @@ class TargetSession:
         return start if start + ata.sectors <= self.sectors else None
 
     def _on_config(self, asked: wire.ConfigArgument) -> Outcome:
-        match asked.command:
-            case ConfigCommand.READ:
-                pass
-            case ConfigCommand.TEST:
-                if asked.string != self._config:
-                    return None
-            case ConfigCommand.TEST_PREFIX:
-                if not self._config.startswith(asked.string):
-                    return None
-            case ConfigCommand.SET:
-                if self._config not in (b"", asked.string):  # the same again is a repeat whose answer was lost
-                    raise SessionError("the config string is set already", ErrorCode.CONFIG_STRING_PRESENT)
-                self._config = asked.string
-            case ConfigCommand.FORCE_SET:
-                self._config = asked.string
-            case _:
-                raise SessionError(f"config command {asked.command} is unknown", ErrorCode.BAD_ARGUMENT)
-        return Reply((self.describe(asked.command),))
+        command, string = asked.command, asked.string
+        if command not in tuple(ConfigCommand):
+            raise SessionError(f"config command {command} is unknown", ErrorCode.BAD_ARGUMENT)
+        if command == ConfigCommand.TEST and string != self._config:
+            return None
+        if command == ConfigCommand.TEST_PREFIX and not self._config.startswith(string):
+            return None
+        # Set to the same again is no error: it is a repeat whose first answer was lost.
+        if command == ConfigCommand.SET and self._config not in (b"", string):
+            raise SessionError("the config string is set already", ErrorCode.CONFIG_STRING_PRESENT)
+        if command in (ConfigCommand.SET, ConfigCommand.FORCE_SET):
+            self._config = string
+        return Reply((self.describe(command),))
 
     def _on_mask(self, asked: wire.MaskArgument) -> Outcome:
         if asked.command not in (MaskCommand.READ, MaskCommand.EDIT):
