@@ -24,7 +24,7 @@ class Step:
     second_stage: bool = False  # DHCP of a loader that firmware started, not of firmware itself
     last: float = 0.0  # unix time of the latest event
     moved: float = 0.0  # unix time at which bytes last moved; 0 when none did
-    count: int = 0
+    count: int = 0  # requests; not the ends of their transfers
     size: int = 0
     seconds: float = 0.0  # spent in transfers
     names: dict[str, int] = field(default_factory=dict)  # files, exports, targets: bytes moved for each
@@ -36,8 +36,12 @@ class Step:
         return ", ".join(hits) if hits else next(reversed(self.names), "")
 
     def count_event(self, now: float, detail: str, size: int, seconds: float) -> None:
-        """Fold one event into the step: `size` bytes and `seconds` are added to what it has."""
-        self.count += 1
+        """Fold one event into the step: `size` bytes and `seconds` are added to what it has.
+
+        An event that brings either is the end of a transfer whose start was counted.
+        """
+        if self.count == 0 or not (size or seconds):
+            self.count += 1
         self.last = max(self.last, now)
         self.seconds += seconds
         self.count_bytes(now, size)

@@ -18,7 +18,7 @@ class StepReport(TypedDict):
     at: float  # when it was reached
     after: float  # seconds since the boot began
     last: float  # its latest event
-    count: int  # events folded into it: retransmissions, misses, probes
+    count: int  # requests folded into it: retransmissions, misses, probes
     detail: str  # files, export or target
     bytes: int
     seconds: float  # spent in transfers

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.filesize import decimal
@@ -12,36 +13,56 @@ from rich.text import Text
 from appliance.report import BootReport, MachineHistory, MachineReport, MachinesReport, StepReport
 from appliance.stage import FINAL_STAGES, Stage
 
-WIDE = 100  # columns of a terminal from which loader and root have room to be read
+GAP = 2  # columns between columns
+READABLE = 9  # columns that a loader or root needs at least to be recognised: "pxelinux", "nbd name"
 ALARM = "yellow"
 HAS_ROOT = frozenset(stage.label for stage in FINAL_STAGES)
 MACHINES_NAMED = 3  # per hint: a classroom that waits for the same thing is one line, not thirty
 
 
-def machines_table(machines: Sequence[MachineReport], *, width: int = WIDE) -> Table:
-    """One row per machine; what waits too long is yellow. Below `WIDE` columns loader and root are left out."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), expand=False)
-    for heading in ("machine", "address", "firmware", "stage"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("for", justify="right", no_wrap=True)
-    if width >= WIDE:
-        table.add_column("loader", no_wrap=True, overflow="ellipsis")
-        table.add_column("root", no_wrap=True, overflow="ellipsis")
-    table.add_column("bytes", justify="right", no_wrap=True)
-    for machine in machines:
-        table.add_row(*_cells(machine, width), style=ALARM if machine["overdue"] else None)
+def machines_table(machines: Sequence[MachineReport], *, width: int = 100) -> Table:
+    """One row per machine, yellow where it waits too long; `width` columns decide whether loader and root have room."""
+    rows = [_cells(machine) for machine in machines]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for heading, room in _fit_columns(rows, width).items():
+        justify: Literal["left", "right"] = "right" if heading in ("for", "bytes") else "left"
+        table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis", max_width=room)
+    headings = [column.header for column in table.columns]
+    for machine, cells in zip(machines, rows, strict=True):
+        style = ALARM if machine["overdue"] else None
+        table.add_row(*(text for heading, text in cells.items() if heading in headings), style=style)
     return table
 
 
-def _cells(machine: MachineReport, width: int) -> list[Text]:
+def _cells(machine: MachineReport) -> dict[str, Text]:
+    """A row by column heading, in the order of the columns."""
     others = len(machine["addresses"]) - 1
-    address = next(iter(machine["addresses"]), "") + (f" +{others}" if others > 0 else "")
-    firmware = " ".join(filter(None, (machine["architecture"], machine["runs"])))
-    stage = Text(machine["stage"] or "seen", style="green" if machine["stage"] in HAS_ROOT else "")
-    files = [machine["loader"], machine["root"]] if width >= WIDE else []
-    cells = [machine["mac"] or "not known yet", address, firmware]
-    ends = [describe_seconds(machine["waiting"]), *(name or "" for name in files), describe_bytes(machine["bytes"])]
-    return [*map(Text, cells), stage, *map(Text, ends)]
+    return {
+        "machine": Text(machine["mac"] or "not known yet"),
+        "address": Text(next(iter(machine["addresses"]), "") + (f" +{others}" if others > 0 else "")),
+        "firmware": Text(" ".join(filter(None, (machine["architecture"], machine["runs"])))),
+        "stage": Text(machine["stage"] or "seen", style="green" if machine["stage"] in HAS_ROOT else ""),
+        "for": Text(describe_seconds(machine["waiting"])),
+        "loader": Text(machine["loader"] or ""),
+        "root": Text(machine["root"] or ""),
+        "bytes": Text(describe_bytes(machine["bytes"])),
+    }
+
+
+def _fit_columns(rows: Sequence[dict[str, Text]], width: int) -> dict[str, int]:
+    """The headings that fit into `width` and the room of each: only loader and root may be cut short or left out."""
+    headings = ("machine", "address", "firmware", "stage", "for", "loader", "root", "bytes")
+    rooms = {heading: max(len(heading), *(len(row[heading]) for row in rows), 0) for heading in headings}
+    loader, root = rooms["loader"], rooms["root"]
+    spare = width - sum(room + GAP for room in rooms.values()) + loader + root
+    rooms["loader"] = min(loader, max(spare // 2, spare - root))
+    rooms["root"] = min(root, spare - rooms["loader"])
+    if rooms["loader"] < min(loader, READABLE) or rooms["root"] < min(root, READABLE):
+        del rooms["loader"]
+        rooms["root"] = min(root, spare + GAP)
+        if rooms["root"] < min(root, READABLE):
+            del rooms["root"]
+    return rooms
 
 
 def timeline_table(boot: BootReport) -> Table:
@@ -98,15 +119,16 @@ def machines_view(report: MachinesReport, console: Console, *, bounded: bool = F
     hints = _hints(machines)
     shown = list(machines)
     if bounded:
-        room = console.height - 1  # the cursor's line
+        room = console.height - 2  # the table's heading, and the line of the cursor
         hints = _fit(hints, console, room // 3)
-        # The table's heading and the summary are one line each.
-        shown = _choose(machines, max(1, room - 2 - sum(_lines(hint, console) for hint in hints)))
-    return Group(
-        *([machines_table(shown, width=console.width)] if shown else []),
-        *hints,
-        Text(summarize(machines, len(machines) - len(shown)), style="bold", no_wrap=True, overflow="ellipsis"),
-    )
+        room -= sum(_lines(text, console) for text in (*hints, _summary(machines, len(machines))))
+        shown = _choose(machines, max(1, room))
+    parts: list[RenderableType] = [machines_table(shown, width=console.width)] if shown else []
+    return Group(*parts, *hints, _summary(machines, len(machines) - len(shown)))
+
+
+def _summary(machines: Sequence[MachineReport], left_out: int) -> Text:
+    return Text(summarize(machines, left_out), style="bold")
 
 
 def summarize(machines: Sequence[MachineReport], left_out: int = 0) -> str:
@@ -118,9 +140,8 @@ def summarize(machines: Sequence[MachineReport], left_out: int = 0) -> str:
     parts = [f"{stages[label]} {label}" for label in order if stages[label]]
     if overdue := sum(machine["overdue"] is not None for machine in machines):
         parts.append(f"{overdue} overdue")
-    if left_out:
-        parts.append(f"{left_out} not shown")
-    return f"{len(machines)} machine{'s' if len(machines) > 1 else ''}: {', '.join(parts)}"
+    total = f"{len(machines)} machine{'s' if len(machines) > 1 else ''}"
+    return f"{total}{f' ({left_out} not shown)' if left_out else ''}: {', '.join(parts)}"
 
 
 def describe_seconds(seconds: float) -> str:
@@ -145,7 +166,8 @@ def _hints(machines: Iterable[MachineReport]) -> list[Text]:
     for machine in machines:
         if machine["overdue"]:
             waiting.setdefault((machine["stage"] or "", machine["overdue"]["hint"]), []).append(machine["id"])
-    return [_hint(names, hint) for (_, hint), names in sorted(waiting.items())]
+    most_first = sorted(waiting.items(), key=lambda item: -len(item[1]))
+    return [_hint(names, hint) for (_, hint), names in most_first]
 
 
 def _hint(names: list[str], hint: str) -> Text:

@@ -226,7 +226,9 @@ class Timeline:
         nameless = self._machines.pop(address, None) if mac and address else None
         machine = nameless or Machine(mac, now)
         machine.mac = mac
-        self._machines[mac or address or ""] = machine
+        self._machines[machine.mac or address or ""] = machine
+        for known in [known for known, owner in self._neighbours.items() if owner == mac]:
+            self._bind(machine, known)
         while len(self._machines) > self.limits.machines:
             self._forget(next(iter(self._machines)))
         return machine
