@@ -97,7 +97,9 @@ LIMITS: dict[str, type[Any]] = {
 LimitsTable = create_model(
     "LimitsTable",
     __base__=Section,
-    **typing.cast(Any, {room: (section, section()) for room, section in ((r, _limits_section(c)) for r, c in LIMITS.items())}),
+    **typing.cast(
+        Any, {room: (section, section()) for room, section in ((r, _limits_section(c)) for r, c in LIMITS.items())}
+    ),
 )
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import os
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -136,5 +135,5 @@ def _socket_inodes(process: Path) -> set[str]:
     with contextlib.suppress(OSError):
         for fd in (process / "fd").iterdir():
             with contextlib.suppress(OSError):
-                inodes.add(os.readlink(fd).removeprefix("socket:[").rstrip("]"))
+                inodes.add(str(fd.readlink()).removeprefix("socket:[").rstrip("]"))
     return inodes

@@ -156,7 +156,9 @@ def render_ipxe(menu: Menu, *, server: str) -> bytes:
     lines = ["#!ipxe"]
     default = menu.default_choice()
     if default is None:
-        return "\n".join([*lines, "echo rootwire: there is no kernel in the boot tree", "goto failed", *_failed()]).encode()
+        return "\n".join(
+            [*lines, "echo rootwire: there is no kernel in the boot tree", "goto failed", *_failed()]
+        ).encode()
     if menu.timeout > 0 and len(menu.choices) > 1:
         lines += ["menu Network boot", *(f"item {_tag(n)} {c.title or c.label}" for n, c in enumerate(menu.choices))]
         at = menu.choices.index(default)

@@ -8,11 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
-from protocols.aoe.endpoint import AoeLimits, AoeServer, Target
-from protocols.arp.endpoint import ArpListener
-from protocols.dhcp.endpoint import DhcpLimits, ProxyDhcpServer
-from protocols.nbd.endpoint import NbdLimits, NbdServer
-from protocols.tftp.endpoint import TftpLimits, TftpServer
 
 from appliance import host
 from appliance.api import routes
@@ -26,7 +21,12 @@ from appliance.story import Story
 from appliance.timeline import Timeline, TimelineLimits
 from appliance.tree import Tree, ipxe_script_name
 from appliance.uploads import UploadLimits, Uploads
+from protocols.aoe.endpoint import AoeLimits, AoeServer, Target
+from protocols.arp.endpoint import ArpListener
+from protocols.dhcp.endpoint import DhcpLimits, ProxyDhcpServer
 from protocols.http.endpoint import HttpLimits, HttpServer
+from protocols.nbd.endpoint import NbdLimits, NbdServer
+from protocols.tftp.endpoint import TftpLimits, TftpServer
 from storage.image import Image
 
 TICK_SECONDS = 1.0  # how often counters are taken over and patience is checked: a person watching sees seconds
@@ -91,15 +91,14 @@ class Appliance:
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """What every protocol counted since the start, by protocol."""
-        rooms = {
-            "dhcp": self.dhcp,
-            "tftp": self.tftp,
-            "http": self.http,
-            "nbd": self.nbd,
-            "aoe": self.aoe,
-            "arp": self.arp,
+        return {
+            "dhcp": self.dhcp.counts,
+            "tftp": self.tftp.counts,
+            "http": self.http.counts,
+            "nbd": self.nbd.counts,
+            "aoe": self.aoe.counts,
+            "arp": self.arp.counts,
         }
-        return {name: dict(service.counts) for name, service in rooms.items()}
 
     def about(self) -> Mapping[str, str]:
         """What this appliance serves, for the API."""
@@ -174,7 +173,7 @@ class Appliance:
 
 
 def claim_socket(path: Path) -> Path:
-    """Make the API socket's place ready; one left behind by a process that was killed is removed.
+    """Make the API socket's folder; a socket left behind by a process that was killed is replaced when bound.
 
     Raises: OperatorError when another rootwire answers there, or the folder can't be made.
     """
@@ -182,18 +181,9 @@ def claim_socket(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
         raise OperatorError(f"API socket {path}: {failure.strerror}", "name another with --socket PATH") from failure
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
-        try:
-            probe.connect(str(path))
-        except FileNotFoundError:
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(path)) != 0:
             return path
-        except ConnectionRefusedError:
-            path.unlink()
-            return path
-        except OSError as failure:
-            raise OperatorError(
-                f"API socket {path}: {failure.strerror}", "name another with --socket PATH"
-            ) from failure
     raise OperatorError(f"another rootwire answers on {path}", "stop it, or give this one --socket PATH")
 
 

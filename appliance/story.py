@@ -16,6 +16,7 @@ from appliance.plan import INITRD_PATH, KERNEL_PATH
 from appliance.stage import FINAL_STAGES, Firmware, Stage
 from appliance.timeline import Timeline
 from protocols.aoe import endpoint as aoe
+from protocols.aoe.initiators import Initiator
 from protocols.arp import endpoint as arp
 from protocols.dhcp import endpoint as dhcp
 from protocols.http import endpoint as http
@@ -98,7 +99,7 @@ class Story:
             case _:
                 pass  # refusals are the room's to count and log; uploads are no stage of a boot
 
-    def on_http(self, event: http.HttpEvent) -> None:
+    def on_http(self, event: http.RequestStarted | http.RequestFinished) -> None:
         """HTTP: a file asked for, an answer ended."""
         match event:
             case http.RequestStarted(client=client, method="GET", name=name):
@@ -113,13 +114,13 @@ class Story:
         if isinstance(event, nbd.ExportOpened):
             self._timeline.note(Stage.ROOT_CONNECTED, address=event.client, detail=f"nbd {event.export}")
 
-    def on_aoe(self, event: aoe.AoeEvent) -> None:
+    def on_aoe(self, event: aoe.Event) -> None:
         """AoE: a target was identified."""
         if isinstance(event, aoe.TargetIdentified):
             target = f"aoe e{event.shelf}.{event.slot}"
             self._timeline.note(Stage.ROOT_CONNECTED, mac=event.mac, detail=target)
 
-    def poll(self, connections: list[nbd.Connection], initiators: list[aoe.Initiator]) -> None:
+    def poll(self, connections: list[nbd.Connection], initiators: list[Initiator]) -> None:
         """Take over the byte counters of every open root; called about once a second."""
         for each in connections:
             source = f"nbd {each.export}:{each.port}"

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from protocols.nbd.endpoint import NbdLimits
 
 from appliance.config import LIMITS, load_config
 from appliance.errors import OperatorError
+from protocols.nbd.endpoint import NbdLimits
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -1,0 +1,148 @@
+"""The command line: `rootwire serve`, `status`, `initrd`. Every mistake an operator can make is one line and exit 2."""
+
+import asyncio
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from typer.exceptions import TyperException
+
+from appliance import logs, status
+from appliance.config import DEFAULT_SOCKET, load_config
+from appliance.errors import OperatorError
+from appliance.initrd.builder import build_initrd
+from appliance.initrd.errors import InitrdError
+from appliance.serve import serve as run_appliance
+
+MISTAKE = 2  # exit status for what the operator can mend
+
+app = typer.Typer(
+    name="rootwire",
+    help="A network boot appliance: machines without disks boot from this box.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SERVE_EXAMPLES = """
+Serve the boot tree on one interface: ProxyDHCP, TFTP, HTTP, NBD and AoE, beside the DHCP server that the LAN has.
+
+The tree holds [bold]boot/linux[/], [bold]boot/initrd[/] and [bold]image/NAME[/]; the rest is made up where it is absent.
+
+[bold]Examples[/]
+
+  sudo rootwire serve --interface eth0 --root /srv/netboot
+
+  sudo rootwire serve --config /etc/rootwire.toml
+"""
+
+STATUS_EXAMPLES = """
+Show where each machine is in its boot; with a MAC address or an IPv4 address, every step of that machine's boot.
+
+[bold]Examples[/]
+
+  rootwire status --watch
+
+  rootwire status 52:54:00:77:00:01
+
+  rootwire status --json | jq '.machines[] | select(.overdue) | .mac'
+"""
+
+INITRD_EXAMPLES = """
+Make the client initramfs for a kernel: busybox, network drivers, nbd-client and rootwire's own init.
+
+[bold]Examples[/]
+
+  rootwire initrd --kernel linux-image-amd64 --output /srv/netboot/boot/initrd
+
+  rootwire initrd --kernel / --output initrd          (the newest kernel installed here)
+
+  rootwire initrd --kernel ./linux-image-6.1.0-42-amd64_6.1.159-1_amd64.deb --output initrd
+"""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rootwire {version('rootwire')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root_options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@app.command(help=SERVE_EXAMPLES)
+def serve(
+    interface: Annotated[
+        str | None, typer.Option("--interface", "-i", metavar="NAME", help="The interface that faces the clients.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option("--root", "-r", metavar="DIR", help="The boot tree.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="A TOML file for everything else.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="IPV4", help="Which of the interface's addresses to serve from. Default: the first."),
+    ] = None,
+    socket: Annotated[
+        Path | None, typer.Option(metavar="PATH", help=f"Where rootwire status asks. Default: {DEFAULT_SOCKET}")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Log every malformed packet and every small request.")] = False,
+) -> None:
+    """Serve a boot tree until interrupted."""
+    logs.configure(debug=debug)
+    settings = load_config(config)
+    given = {"interface": interface, "root": root, "address": address, "socket": socket}
+    asyncio.run(run_appliance(settings.model_copy(update={k: v for k, v in given.items() if v is not None})))
+
+
+@app.command(name="status", help=STATUS_EXAMPLES)
+def show_status(
+    machine: Annotated[str | None, typer.Argument(metavar="[MAC]", help="One machine, step by step.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until interrupted.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
+    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
+    ] = None,
+) -> None:
+    """Print the boot timeline."""
+    asyncio.run(status.show(machine, watch=watch, as_json=json, socket=socket, url=url))
+
+
+@app.command(help=INITRD_EXAMPLES)
+def initrd(
+    kernel: Annotated[
+        str,
+        typer.Option(metavar="PACKAGE-OR-DIR", help="A Debian package, a .deb, or a folder with lib/modules/VERSION."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")],
+) -> None:
+    """Make the client initramfs."""
+    console = Console(stderr=True)
+    with console.status("making the client initramfs") as line:
+        report = build_initrd(kernel, output, progress=line.update)
+    typer.echo(str(report))
+
+
+def main() -> None:
+    """The `rootwire` command; exits 2 with one line for what the operator can mend, 130 when interrupted."""
+    try:
+        code = app(standalone_mode=False)
+    except (OperatorError, InitrdError, TyperException) as mistake:
+        message = mistake.format_message() if isinstance(mistake, TyperException) else str(mistake)
+        print(f"rootwire: {' '.join(message.split())}", file=sys.stderr)
+        sys.exit(MISTAKE)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
