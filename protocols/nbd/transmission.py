@@ -200,7 +200,7 @@ class Transmission:
         allowed = self._allowed | _FLAGS_OF_TYPE.get(CommandType(request.type), CommandFlag(0))
         if not self._agreement.structured:
             allowed &= ~CommandFlag.DF
-        if request.flags & ~allowed:
+        if request.flags & ~int(allowed):  # ~ of the flag itself would keep only bits that have names
             raise _Refusal(Error.EINVAL, f"flags {request.flags:#x} do not fit the command")
         if request.type == CommandType.FLUSH:
             if request.offset or request.length:

@@ -209,10 +209,13 @@ def build_greeting(flags: HandshakeFlag) -> bytes:
     return GREETING.pack(GREETING_MAGIC, OPTION_MAGIC, flags)
 
 
+_CLIENT_FLAGS_KNOWN = int(ClientFlag.FIXED_NEWSTYLE | ClientFlag.NO_ZEROES)  # an int: ~ of a flag keeps only its names
+
+
 def parse_client_flags(data: Buffer) -> ClientFlag:
     """The client's answer, 4 bytes. Raises: WireError for flags nobody offered, as the protocol demands."""
     (flags,) = CLIENT_FLAGS.unpack(data)
-    if flags & ~(ClientFlag.FIXED_NEWSTYLE | ClientFlag.NO_ZEROES):
+    if flags & ~_CLIENT_FLAGS_KNOWN:
         raise WireError(f"client set unknown flags {flags:#x}")
     return ClientFlag(flags)
 
