@@ -71,13 +71,14 @@ class Upload:
         except OSError as failure:
             raise StorageError(f"writing {self.path.name} failed: {failure.strerror}", failure.errno or 0) from failure
 
-    def commit(self) -> None:
-        """Put the file in its place, replacing what is there, in one step. Ends the upload.
+    def commit(self) -> bool:
+        """Put the file in its place, in one step, and end the upload. Returns whether it replaced another.
 
         Raises: StorageError with the errno of the failed rename (the upload is then aborted); ValueError when the
         upload is over.
         """
         self._require_open()
+        replaced = self._is_there()
         try:
             os.rename(self._temporary, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except OSError as failure:
@@ -86,10 +87,18 @@ class Upload:
         self._discard.detach()
         os.close(self._fd)
         os.close(self._folder)
+        return replaced
 
     def abort(self) -> None:
         """Remove everything received. Ends the upload; once it is over, nothing happens."""
         self._discard()
+
+    def _is_there(self) -> bool:
+        try:
+            os.stat(self.path.name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _require_open(self) -> None:
         if not self.is_open:

@@ -29,7 +29,7 @@ def test_commit_puts_the_file_in_place(tmp_path: Path) -> None:
     upload = Upload(tmp_path / "client.x", limit=LIMIT)
     upload.write(b"NCNAME=")
     upload.write(memoryview(b"desk\n"))
-    upload.commit()
+    assert upload.commit() is False
     assert (tmp_path / "client.x").read_bytes() == b"NCNAME=desk\n"
     assert upload.size == 12
     assert names(tmp_path) == ["client.x"]
@@ -50,7 +50,7 @@ def test_commit_replaces_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"old")
     with Upload(tmp_path / "f", limit=LIMIT) as upload:
         upload.write(b"new")
-        upload.commit()
+        assert upload.commit() is True
     assert (tmp_path / "f").read_bytes() == b"new"
 
 
