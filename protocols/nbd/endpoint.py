@@ -105,7 +105,6 @@ class _Peer(asyncio.BufferedProtocol):
         try:
             self._phase.advance()
         except WireError as failure:
-            self.server.counts["malformed"] += 1
             self.log.debug("message_rejected", reason=str(failure))
             self.abort("malformed")
         else:
