@@ -1,0 +1,71 @@
+#!/bin/busybox sh
+# init of rootwire's client: from the kernel to the root that the boot server names for this machine.
+#
+# It speaks the server's side of KIWI's PXE contract: DHCP, the configuration look-up, then IMAGE, NBDROOT or AOEROOT with
+# UNIONFS_CONFIG. What differs from KIWI's own client, and why:
+# - configuration and kernel command line are data: never sourced, never evaluated; other lines are named and left out
+# - empty fields keep their place in every list, so that SERVER;EXPORT;;;;WRITE means what it says
+# - IMAGE goes into memory made to its size instead of /dev/ram1, so ramdisk_size= is not needed
+# - every retry is bounded and ends in one line that says why, then a reboot; nothing loops or hangs for ever
+# - TFTP block sizes are not raised for big images: block numbers wrap at 65535, and large blocks die with each lost fragment
+# - the server is kiwiserver=, else ip='s second field, else DHCP's: no ping, no look-up of tftp.<domain>
+# - a read-only file system gets an overlay in memory even without UNIONFS_CONFIG
+# Not yet: registration, groups, hardware maps, CONF, disks, swap, write exports, NFS.
+
+set -u
+export PATH=/bin:/sbin
+IFS='
+	 '
+LIB=/lib/rootwire
+RUN=/run/rootwire
+CARRIAGE_RETURN=$(printf '\r')
+# The kernel turns unknown key=value words into environment variables: each of ours is set before it is used.
+kiwiserver='' kiwiservertype=tftp ip_server='' bootif='' init='' root_access='' debug='' server='' from='' config_name=''
+lease_ip='' lease_mask=24 lease_router='' lease_dns='' lease_domain='' lease_siaddr='' lease_serverid=''
+config_image='' config_nbdroot='' config_aoeroot='' config_unionfs='' root_device='' root_mode='' default_access=ro
+
+for library in console values cmdline config network fetch lookup filesystem ram nbd aoe handover; do
+    . "$LIB/$library.sh"
+done
+panic=$REBOOT_SECONDS
+
+start_kernel_file_systems() {
+    /bin/busybox --install -s /bin
+    mount -t proc proc /proc
+    mount -t sysfs sysfs /sys
+    mount -t devtmpfs devtmpfs /dev
+    mount -t tmpfs -o mode=0755,nosuid,nodev tmpfs /run
+    mkdir "$RUN"
+    echo "$REBOOT_SECONDS" > /proc/sys/kernel/panic # should this script itself die
+}
+
+# open_root: KIWI's order: IMAGE comes before the remote roots, and of those the last one, AoE, wins.
+open_root() {
+    if [ -n "$config_image" ]; then
+        root_mode=ram && open_ram
+    elif [ -n "$config_aoeroot" ]; then
+        root_mode=aoe && open_aoe
+    elif [ -n "$config_nbdroot" ]; then
+        root_mode=nbd && open_nbd
+    else
+        fail "$config_name has neither IMAGE, NBDROOT nor AOEROOT: add one"
+    fi
+}
+
+main() {
+    start_kernel_file_systems
+    trap 'fail "init ended before its time: this is a defect of rootwire"' EXIT
+    parse_cmdline /proc/cmdline
+    clock
+    say "client on kernel $(uname -r), uptime $((now / 100)).$((now / 10 % 10))"
+    start_network
+    choose_server
+    look_up_config
+    read_config "$RUN/config"
+    choose_server # the configuration may name another
+    open_root
+    mount_root
+    hand_over "$@"
+}
+
+main "$@"
