@@ -8,18 +8,20 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast
 
-from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, InvalidURL, UnixConnector
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
+from yarl import URL
 
 from appliance.errors import OperatorError
 from appliance.report import MachineHistory, MachinesReport
-from appliance.tables import machine_view, machines_view
+from appliance.tables import count_lines, machine_view, machines_view
 
 ANSWER_SECONDS = 5.0  # the appliance answers within milliseconds; far more means that it hangs
 REFRESH_SECONDS = 1.0  # as often as the appliance itself looks at its connections
+LEAST_HEIGHT = 5  # lines: a heading, three machines and the summary
 START_IT = "start it with rootwire serve, or say where it is with --socket PATH or --url URL"
 
 T = TypeVar("T")
@@ -40,7 +42,7 @@ class Place:
 
 async def fetch_machines(place: Place) -> MachinesReport:
     """What the appliance says of all machines. Raises: OperatorError when it can't be asked."""
-    return _read(_MACHINES, await _fetch(place, "/api/machines"), place)
+    return _read(_MACHINES, await _fetch(place, "api/machines"), place)
 
 
 async def fetch_machine(place: Place, name: str) -> MachineHistory:
@@ -50,7 +52,7 @@ async def fetch_machine(place: Place, name: str) -> MachineHistory:
     """
     if not name.strip() or not set(name) <= set("0123456789abcdefABCDEF:-."):
         raise OperatorError(f"{name!r} is no MAC and no IPv4 address", "name a machine as rootwire status lists it")
-    return _read(_HISTORY, await _fetch(place, f"/api/machines/{name}"), place)
+    return _read(_HISTORY, await _fetch(place, f"api/machines/{name}"), place)
 
 
 async def show(
@@ -77,15 +79,18 @@ async def show(
 
 
 async def _watch(place: Place, name: str | None, report: MachinesReport | MachineHistory, console: Console) -> NoReturn:
-    view = _view(report, console, bounded=True)
-    with Live(view, console=console, auto_refresh=False, vertical_overflow="crop") as live:
+    trouble = Text()
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
+            above = count_lines(trouble, console) if trouble else 0
+            room = max(LEAST_HEIGHT, console.height - 1 - above)  # a line is the cursor's
+            view = _view(report, console, room)
+            live.update(Group(trouble, view) if trouble else view, refresh=True)
             await asyncio.sleep(REFRESH_SECONDS)
             try:
-                view = _view(await _ask(place, name), console, bounded=True)
-                live.update(view, refresh=True)
+                report, trouble = await _ask(place, name), Text()
             except OperatorError as error:  # it is being restarted: what it last said stays in sight
-                live.update(Group(Text(str(error), style="red", no_wrap=True), view), refresh=True)
+                trouble = Text(str(error), style="red")
 
 
 async def _ask(place: Place, name: str | None) -> MachinesReport | MachineHistory:
@@ -96,13 +101,13 @@ def _print(report: MachinesReport | MachineHistory, console: Console, as_json: b
     if as_json:
         console.out(json.dumps(report), highlight=False)
     else:
-        console.print(_view(report, console, bounded=False))
+        console.print(_view(report, console))
 
 
-def _view(report: MachinesReport | MachineHistory, console: Console, *, bounded: bool) -> RenderableType:
+def _view(report: MachinesReport | MachineHistory, console: Console, height: int | None = None) -> RenderableType:
     if "boots" in report:  # only a MachineHistory has them, which mypy can't conclude from a key
         return machine_view(cast(MachineHistory, report))
-    return machines_view(report, console, bounded=bounded)
+    return machines_view(report, console, height=height)
 
 
 def _read(shape: TypeAdapter[T], answer: bytes, place: Place) -> T:
@@ -118,30 +123,39 @@ def _read(shape: TypeAdapter[T], answer: bytes, place: Place) -> T:
 
 
 async def _fetch(place: Place, path: str) -> bytes:
-    base = "http://appliance" if place.url is None else place.url.rstrip("/")
-    url = base if "://" in base else f"http://{base}"
+    url = _url(place, path)
     connector = UnixConnector(path=str(place.socket)) if place.url is None else None
     try:
         async with (
             ClientSession(connector=connector, timeout=ClientTimeout(total=ANSWER_SECONDS)) as session,
-            session.get(url + path) as response,
+            session.get(url) as response,
         ):
             body = await response.read()
             status = response.status
     except ClientConnectorError as error:
         raise _unreachable(place, error.os_error) from error
-    except InvalidURL as error:
-        raise OperatorError(f"{place} is no URL", "name one such as http://192.168.0.2") from error
     except TimeoutError as error:
         problem = f"the appliance at {place} gave no answer in {ANSWER_SECONDS:.0f} s"
         raise OperatorError(problem, "look at its log: it hangs, or something else listens there") from error
     except ClientError as error:
         raise OperatorError(f"{place}: {error}", "look at the appliance's log") from error
-    if status == HTTPStatus.NOT_FOUND and path != "/api/machines":
+    if status == HTTPStatus.NOT_FOUND and path != "api/machines":
         raise OperatorError(f"machine {path.rpartition('/')[2]} was not seen", "list those that were: rootwire status")
     if status != HTTPStatus.OK:
         raise OperatorError(f"{place} answered {status}", "name a rootwire appliance with --socket or --url")
     return body
+
+
+def _url(place: Place, path: str) -> URL:
+    if place.url is None:
+        return URL("http://appliance") / path
+    try:
+        url = URL(place.url if "://" in place.url else f"http://{place.url}")
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise OperatorError(f"{place} is no URL", "name one such as http://192.168.0.2")
+    return url / path
 
 
 def _unreachable(place: Place, error: OSError) -> OperatorError:

@@ -110,18 +110,18 @@ def _earlier(boot: BootReport) -> Text:
     return Text(f"earlier boot of {began}: {boot['stage']} after {boot['seconds']:.1f} s", style="dim")
 
 
-def machines_view(report: MachinesReport, console: Console, *, bounded: bool = False) -> RenderableType:
-    """All machines: table, hints, summary; `bounded` keeps it within the height of the console's terminal.
+def machines_view(report: MachinesReport, console: Console, *, height: int | None = None) -> RenderableType:
+    """All machines: table, hints, summary; in at most `height` lines (5 or more) when it is given.
 
     Where not all have room, those that wait too long stay, then those on their way, then what changed last.
     """
     machines = report["machines"]
     hints = _hints(machines)
     shown = list(machines)
-    if bounded:
-        room = console.height - 2  # the table's heading, and the line of the cursor
+    if height is not None:
+        room = height - 1  # the table's heading
         hints = _fit(hints, console, room // 3)
-        room -= sum(_lines(text, console) for text in (*hints, _summary(machines, len(machines))))
+        room -= sum(count_lines(text, console) for text in (*hints, _summary(machines, len(machines))))
         shown = _choose(machines, max(1, room))
     parts: list[RenderableType] = [machines_table(shown, width=console.width)] if shown else []
     return Group(*parts, *hints, _summary(machines, len(machines) - len(shown)))
@@ -175,7 +175,8 @@ def _hint(names: list[str], hint: str) -> Text:
     return Text(f"{', '.join(names[:MACHINES_NAMED])}{more}: {hint}", style=ALARM)
 
 
-def _lines(text: Text, console: Console) -> int:
+def count_lines(text: Text, console: Console) -> int:
+    """How many lines a text takes on a console."""
     return len(text.wrap(console, console.width))
 
 
@@ -183,7 +184,7 @@ def _fit(hints: list[Text], console: Console, room: int) -> list[Text]:
     """As many of the hints as fit into `room` lines."""
     fitting: list[Text] = []
     for hint in hints:
-        room -= _lines(hint, console)
+        room -= count_lines(hint, console)
         if room < 0:
             break
         fitting.append(hint)
