@@ -498,6 +498,7 @@ async def test_stopping_closes_every_connection() -> None:
 async def test_a_port_in_use_is_told_at_bind() -> None:
     """Before anything runs."""
     async with serving() as lab:
+        await lab.join()
         second = NbdServer(find=lab.find, names=lambda client: [], report=lab.note)
         with pytest.raises(OSError) as caught:
             await second.bind("127.0.0.1", lab.server.port)
