@@ -12,6 +12,7 @@ import structlog
 
 from appliance.kiwi import is_client_config
 from appliance.menu import Menu
+from appliance.names import normalise
 from appliance.plan import INITRD_PATH, KERNEL_PATH
 from appliance.stage import FINAL_STAGES, Firmware, Stage
 from appliance.timeline import Timeline
@@ -143,7 +144,10 @@ class Story:
         )
 
     def _note_file(self, client: str, name: str, size: int = 0, seconds: float = 0.0, *, whole: bool = False) -> None:
-        path = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+        try:
+            path = normalise(name)
+        except OSError:  # a name that the tree refuses as well: no stage of any boot
+            return
         stage = stage_of_file(path, self._menu())
         if stage is None:
             return

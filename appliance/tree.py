@@ -13,16 +13,15 @@ from appliance import kiwi
 from appliance.catalog import Catalog, Entry
 from appliance.loaders import find_loader_file
 from appliance.menu import Menu, parse_pxelinux, render_ipxe, render_pxelinux
+from appliance.names import UPLOADS, normalise
 from appliance.plan import Plans
 from protocols.ethernet import format_mac, parse_mac
 from storage.errors import StorageError
 from storage.image import BytesImage, FileImage, Image
 
-UPLOADS = "upload"  # what clients put there is never served back: it is hostile text
 PXELINUX_DEFAULT = "pxelinux.cfg/default"
 KIWI_DEFAULT = "KIWI/config.default"
 MENU_MAX = 64 << 10  # bytes of an operator's menu that are read: PXELINUX's own limit
-PATH_MAX = 1024  # bytes of a name; longer ones are no file of ours
 
 _PXELINUX_MAC = re.compile(r"pxelinux\.cfg/01-((?:[0-9a-f]{2}-){5}[0-9a-f]{2})")
 _IPXE_SCRIPT = re.compile(r"boot(?:-((?:[0-9a-f]{2}-){5}[0-9a-f]{2}))?\.ipxe")
@@ -31,20 +30,6 @@ _IPXE_SCRIPT = re.compile(r"boot(?:-((?:[0-9a-f]{2}-){5}[0-9a-f]{2}))?\.ipxe")
 def ipxe_script_name(mac: str | None) -> str:
     """The name under which the iPXE script of a machine is served; None: of any machine."""
     return f"boot-{mac.replace(':', '-')}.ipxe" if mac else "boot.ipxe"
-
-
-def normalise(name: str) -> str:
-    """A requested name as a path relative to the root: slashes for backslashes, none at the start, none doubled.
-
-    Raises: PermissionError for a name that climbs out (`..`) or holds control characters; FileNotFoundError for an
-    empty or over-long one.
-    """
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if ".." in parts or any(ord(character) < 32 or ord(character) == 127 for character in name):
-        raise PermissionError(f"{name!r} leaves the boot tree")
-    if not parts or len(name) > PATH_MAX:
-        raise FileNotFoundError(name)
-    return "/".join(parts)
 
 
 class Tree:

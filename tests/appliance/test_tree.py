@@ -7,8 +7,9 @@ import pytest
 
 from appliance.catalog import Catalog
 from appliance.config import Config
+from appliance.names import normalise
 from appliance.plan import Plans
-from appliance.tree import Tree, ipxe_script_name, normalise
+from appliance.tree import Tree, ipxe_script_name
 from storage.image import Image
 
 CLIENT = "10.77.0.51"

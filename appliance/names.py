@@ -1,0 +1,18 @@
+"""Names as clients ask for them, made into paths relative to the boot tree's root."""
+
+UPLOADS = "upload"  # the folder that clients may write to; nothing of it is served back: it is hostile text
+PATH_MAX = 1024  # characters of a name; longer ones are no file of ours
+
+
+def normalise(name: str) -> str:
+    """A requested name as a path relative to the root: slashes for backslashes, none at the start, none doubled.
+
+    Raises: PermissionError for a name that climbs out (`..`) or holds control characters; FileNotFoundError for an
+    empty or over-long one.
+    """
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    if ".." in parts or any(ord(character) < 32 or ord(character) == 127 for character in name):
+        raise PermissionError(f"{name!r} leaves the boot tree")
+    if not parts or len(name) > PATH_MAX:
+        raise FileNotFoundError(name)
+    return "/".join(parts)
