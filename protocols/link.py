@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from pyroute2 import AsyncIPRoute  # type: ignore[import-untyped]  # the package ships no types
+from pyroute2 import AsyncIPRoute
 from typing_extensions import Buffer
 
 from protocols.ethernet import packet_socket
 
 RTMGRP_LINK = 1  # linux/rtnetlink.h: the netlink group of link events
-IFF_UP = 0x1
-IFF_LOWER_UP = 0x10000  # linux/if.h: the driver has a carrier
+# linux/if.h. RUNNING comes after LOWER_UP (carrier), by a worker of the kernel that may be a second late: only then does
+# the interface have a queue, and what is sent before is dropped without an error.
+IFF_RUNNING = 0x40
+IFF_LOWER_UP = 0x10000
 LARGEST_FRAME = 65535 + 18  # bytes; the largest MTU Linux allows, with an Ethernet header and a tag
 FRAMES_PER_WAKE = 64  # frames served before the loop gets its turn: under 2 ms of work at 30 us each
 # What a send may meet on a healthy box: the link is down or being replaced, or a queue is full. The peer asks again.
@@ -162,6 +164,8 @@ class PacketPort:
         if link.is_up != before.is_up:
             self._log.info("link_came_up" if link.is_up else "link_went_down", mtu=link.mtu, mac=link.mac)
         if link.is_up and link != before:
+            # Reading the error clears what the last down left on the socket: it would fail the first send instead.
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             self._on_link(link)
 
     def _rebind(self, link: Link, sock: socket.socket) -> bool:
@@ -193,5 +197,5 @@ def link_of(message: Any) -> Link:
         name=message.get("ifname"),
         mac=message.get("address") or "00:00:00:00:00:00",
         mtu=message.get("mtu"),
-        is_up=bool(flags & IFF_UP and flags & IFF_LOWER_UP),
+        is_up=bool(flags & IFF_RUNNING and flags & IFF_LOWER_UP),
     )

@@ -1,0 +1,501 @@
+"""The server on a cable of its own, asked by an initiator of ours."""
+
+import asyncio
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from protocols.aoe import wire
+from protocols.aoe.endpoint import AoeLimits, AoeServer, InitiatorAsked, Target, TargetIdentified
+from protocols.aoe.wire import Command, ErrorCode, Flag
+from protocols.ethernet import BROADCAST, parse_mac
+from storage.errors import StorageError
+from storage.image import BytesImage, FileImage, Image
+from tests.protocols.aoe.lan import CLIENT, Initiator, ata, config, mac_of, serving
+from tests.protocols.network import cable, fresh_network, ip
+
+pytestmark = pytest.mark.root
+CONTENT = random.Random(88).randbytes(64 * 512)
+OTHER = "52:54:00:77:00:02"
+
+
+def target(slot: int = 1, content: bytes = CONTENT, **more: frozenset[str]) -> Target:
+    """A read-only target e0.<slot> in memory."""
+    return Target(0, slot, BytesImage(content), f"image{slot}", **more)
+
+
+class FakeImage(Image):
+    """Sectors of zeros that are never in memory; reads wait for `gate`, or fail with `failure`."""
+
+    size = 100 * 512
+    writable = True
+
+    def __init__(self, failure: int | None = None) -> None:
+        self.gate = threading.Event()
+        self.failure = failure
+        self.reads = 0
+
+    def read_at_now(self, offset: int, length: int) -> bytes | None:
+        """Never in memory."""
+        return None
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Waits, like a cold disk."""
+        self.reads += 1
+        if self.failure is not None:
+            raise StorageError("broken", self.failure)
+        assert self.gate.wait(5)
+        return bytes(length)
+
+    def write_at(self, offset: int, data: object) -> None:
+        """Fails as told."""
+        if self.failure is not None:
+            raise StorageError("broken", self.failure)
+
+
+@pytest.fixture(autouse=True)
+def network() -> Iterator[None]:
+    """A namespace with one cable."""
+    with fresh_network():
+        cable("near", "far")
+        yield
+
+
+# Discovery
+
+
+async def test_targets_announce_themselves_at_start() -> None:
+    """A broadcast response each, tag 0, from our MAC."""
+    server = AoeServer(report=lambda event: None)
+    server.add(target(1))
+    server.add(target(2))
+    initiator = Initiator()
+    await server.bind("near")
+    task = asyncio.create_task(server.run())
+    answers = [await initiator.receive() for _ in range(2)]
+    assert [(answer.header.shelf, answer.header.slot) for answer in answers] == [(0, 1), (0, 2)]
+    for answer in answers:
+        assert answer.header.destination == BROADCAST
+        assert answer.header.source == parse_mac(mac_of("near"))
+        assert (answer.header.flags, answer.header.tag, answer.config.sectors) == (Flag.RESPONSE, 0, 2)
+    task.cancel()
+    initiator.close()
+
+
+async def test_a_broadcast_query_is_answered_by_every_target() -> None:
+    """To the sender alone, tag and addresses filled in."""
+    async with serving(target(1), target(2)) as lan:
+        lan.initiator.server = BROADCAST
+        tag = lan.initiator.send(Command.CONFIG, config(), shelf=0xFFFF, slot=0xFF)
+        answers = [await lan.initiator.answer_to(tag) for _ in range(2)]
+        assert [answer.header.slot for answer in answers] == [1, 2]
+        assert {answer.header.destination for answer in answers} == {parse_mac(CLIENT)}
+        assert lan.events == [InitiatorAsked(CLIENT, 0, 1), InitiatorAsked(CLIENT, 0, 2)]
+
+
+async def test_half_a_wildcard_finds_its_half() -> None:
+    """Any shelf of slot 2, any slot of shelf 0; a shelf that is not here is silence."""
+    async with serving(target(1), target(2)) as lan:
+        assert (await lan.initiator.config(shelf=0xFFFF, slot=2)).header.slot == 2
+        lan.initiator.send(Command.CONFIG, config(), shelf=7, slot=0xFF)
+        lan.initiator.send(Command.CONFIG, config(), shelf=7, slot=1)
+        assert (await lan.initiator.config(shelf=0, slot=0xFF)).header.slot == 1
+        assert lan.server.counts["unaddressed"] == 2
+
+
+async def test_config_strings_are_set_tested_and_kept() -> None:
+    """1024 bytes of it; another while it is set is error 4."""
+    async with serving(target()) as lan:
+        longest = b"s" * 1024
+        assert (await lan.initiator.config(3, longest)).config.string == longest
+        refused = await lan.initiator.config(3, b"other")
+        assert refused.header.flags == Flag.RESPONSE | Flag.ERROR
+        assert refused.header.error == ErrorCode.CONFIG_STRING_PRESENT
+        lan.initiator.send(Command.CONFIG, config(1, b"other"))
+        assert (await lan.initiator.config(2, b"sss")).config.string == longest
+
+
+# Disks
+
+
+async def test_identify_and_every_sector_read() -> None:
+    """The size, the content, and what the server tells of it."""
+    async with serving(target()) as lan:
+        identity = (await lan.initiator.ata(0xEC)).ata.data
+        assert int.from_bytes(bytes(identity)[200:208], "little") == 64
+        read = b"".join([await lan.initiator.read(lba, 2) for lba in range(0, 64, 2)])
+        assert read == CONTENT
+        assert lan.events == [TargetIdentified(CLIENT, 0, 1)]
+        (initiator,) = lan.server.initiators()
+        assert (initiator.mac, initiator.slot, initiator.bytes_read, initiator.commands) == (CLIENT, 1, 64 * 512, 33)
+
+
+async def test_repeats_are_answered_alike() -> None:
+    """The same tag twice brings the same answer twice, and one event."""
+    async with serving(target()) as lan:
+        first = await lan.initiator.ata(0xEC)
+        lan.initiator.tag -= 1
+        assert await lan.initiator.ata(0xEC) == first
+        assert len(lan.events) == 1
+
+
+async def test_jumbo_frames_carry_seventeen_sectors() -> None:
+    """MTU 9000; more is a bad argument."""
+    ip("link", "del", "near")
+    cable("near", "far", mtu=9000)
+    async with serving(target()) as lan:
+        assert (await lan.initiator.config()).config.sectors == 17
+        assert await lan.initiator.read(3, 17) == CONTENT[3 * 512 : 20 * 512]
+        refused = await lan.initiator.ata(0x24, 0, 18)
+        assert (refused.header.error, refused.ata.sectors) == (ErrorCode.BAD_ARGUMENT, 18)
+
+
+async def test_an_mtu_that_changes_is_announced() -> None:
+    """By an advertisement with the new number of sectors."""
+    async with serving(target()) as lan:
+        ip("link", "set", "far", "mtu", "4000")
+        ip("link", "set", "near", "mtu", "4000")
+        assert (await lan.initiator.receive()).config.sectors == 7
+
+
+async def test_writes_reach_a_writable_image(tmp_path: Path) -> None:
+    """And are there after a flush; the bytes behind the sectors are not written."""
+    path = tmp_path / "disk"
+    path.write_bytes(CONTENT)
+    async with serving(Target(0, 1, FileImage(path, writable=True), "disk")) as lan:
+        written = await lan.initiator.ata(0x34, 5, 2, b"w" * 1024 + b"behind")
+        assert (written.ata.command, written.ata.sectors) == (0x40, 0)
+        assert (await lan.initiator.ata(0xEA)).ata.command == 0x40
+        assert path.read_bytes() == CONTENT[: 5 * 512] + b"w" * 1024 + CONTENT[7 * 512 :]
+        assert await lan.initiator.read(5) == b"w" * 512
+        assert lan.server.initiators()[0].bytes_written == 1024
+
+
+async def test_a_read_only_image_aborts_writes() -> None:
+    """ABRT with ERR, at once."""
+    async with serving(target()) as lan:
+        refused = (await lan.initiator.ata(0x34, 0, 1, bytes(512))).ata
+        assert (refused.command, refused.feature) == (0x41, 0x04)
+
+
+async def test_an_image_of_odd_size_is_filled_up() -> None:
+    """Zeros to the end of the last sector."""
+    async with serving(target(content=CONTENT[:1000])) as lan:
+        assert await lan.initiator.read(0, 2) == CONTENT[:1000] + bytes(24)
+
+
+async def test_a_cold_read_holds_nobody_up() -> None:
+    """While one waits for its disk, another target answers; then the first does."""
+    cold = FakeImage()
+    async with serving(Target(0, 1, cold, "cold"), target(2)) as lan:
+        waiting = lan.initiator.send(Command.ATA, ata(0x24, 0, 2))
+        assert await lan.initiator.read(0, slot=2) == CONTENT[:512]
+        cold.gate.set()
+        assert bytes((await lan.initiator.answer_to(waiting)).ata.data)[:1024] == bytes(1024)
+
+
+@pytest.mark.parametrize(
+    "limits", [AoeLimits(in_flight_per_initiator=1), AoeLimits(in_flight=1)], ids=["of one machine", "of all"]
+)
+async def test_cold_reads_are_bounded(limits: AoeLimits) -> None:
+    """What is over is dropped and counted; asked for again, it comes."""
+    cold = FakeImage()
+    async with serving(Target(0, 1, cold, "cold"), target(2), limits=limits) as lan:
+        first = lan.initiator.send(Command.ATA, ata(0x24))
+        lan.initiator.send(Command.ATA, ata(0x24, 1))
+        await lan.initiator.read(0, slot=2)
+        assert lan.server.counts["dropped_in_flight"] == 1
+        cold.gate.set()
+        await lan.initiator.answer_to(first)
+        assert await lan.initiator.read(1) == bytes(512)
+
+
+@pytest.mark.parametrize(("command", "error"), [(0x24, 0x40), (0x34, 0x04)])
+async def test_a_failing_image_is_an_ata_error(command: int, error: int) -> None:
+    """UNC for reads, ABRT for writes; the service goes on."""
+    async with serving(Target(0, 1, FakeImage(failure=5), "broken")) as lan:
+        answer = (await lan.initiator.ata(command, 0, 1, bytes(512))).ata
+        assert (answer.command, answer.feature) == (0x41, error)
+        assert (await lan.initiator.ata(0xEC)).ata.command == 0x40
+
+
+async def test_an_image_that_was_truncated_is_an_ata_error(tmp_path: Path) -> None:
+    """Found out by the read in memory."""
+    path = tmp_path / "disk"
+    path.write_bytes(CONTENT)
+    async with serving(Target(0, 1, FileImage(path), "disk")) as lan:
+        path.write_bytes(b"")
+        assert (await lan.initiator.ata(0x24)).ata.feature == 0x40
+
+
+# Masks, reservations, refusals
+
+
+async def test_a_masked_out_machine_gets_silence() -> None:
+    """Its queries and reads are counted; a member's are answered, and members alone are told at start."""
+    async with serving(target(1, allowed=frozenset({OTHER})), target(2)) as lan:
+        lan.initiator.send(Command.CONFIG, config(), slot=1)
+        lan.initiator.send(Command.ATA, ata(0x24), slot=1)
+        await lan.initiator.config(slot=2)
+        assert lan.server.counts["masked"] == 2
+        assert (await lan.also(OTHER).ata(0x24)).ata.command == 0x40
+
+
+async def test_a_masked_target_is_announced_to_its_members() -> None:
+    """By unicast."""
+    member = Initiator(mac=OTHER)
+    async with serving(target(1, allowed=frozenset({OTHER}))):
+        assert (await member.receive()).header.destination == parse_mac(OTHER)
+    member.close()
+
+
+async def test_a_mask_is_edited_over_the_wire() -> None:
+    """Add ourselves; another is out; delete ourselves; everyone is in."""
+    async with serving(target()) as lan:
+        mine = wire.Directive(1, parse_mac(CLIENT))
+        edited = await lan.initiator.ask(Command.MASK, wire.build_mask(wire.MaskArgument(1, 0, [mine])))
+        assert wire.parse_mask(edited.argument).directives == [wire.Directive(0, parse_mac(CLIENT))]
+        other = lan.also(OTHER)
+        other.send(Command.CONFIG, config())
+        gone = wire.Directive(2, parse_mac(CLIENT))
+        await lan.initiator.ask(Command.MASK, wire.build_mask(wire.MaskArgument(1, 0, [gone])))
+        assert (await other.config()).header.tag == 2
+
+
+async def test_a_reserved_target_is_error_six_for_others() -> None:
+    """Until it is released."""
+    async with serving(target()) as lan:
+        await lan.initiator.ask(Command.RESERVE, wire.build_reserve(wire.ReserveArgument(1, [parse_mac(OTHER)])))
+        refused = await lan.initiator.ata(0x24)
+        assert (refused.header.error, refused.ata.command) == (ErrorCode.TARGET_RESERVED, 0x24)
+        await lan.initiator.ask(Command.RESERVE, wire.build_reserve(wire.ReserveArgument(2)))
+        assert await lan.initiator.read(0) == CONTENT[:512]
+
+
+@pytest.mark.parametrize(
+    ("command", "version", "error"),
+    [(77, 1, ErrorCode.BAD_COMMAND), (Command.CONFIG, 2, ErrorCode.UNSUPPORTED_VERSION)],
+)
+async def test_what_is_not_understood_is_said(command: int, version: int, error: ErrorCode) -> None:
+    """An error reply under the request's command and tag, in version 1."""
+    async with serving(target()) as lan:
+        answer = await lan.initiator.ask(command, config(), version=version)
+        assert (answer.header.flags, answer.header.error) == (Flag.RESPONSE | Flag.ERROR, error)
+        assert (answer.header.version, answer.header.command) == (1, command)
+
+
+async def test_malformed_arguments_are_counted_and_said() -> None:
+    """A list that leaves the frame is a bad argument; a runt has nobody to answer."""
+    async with serving(target()) as lan:
+        answer = await lan.initiator.ask(Command.MASK, bytes([0, 1, 0, 200]))
+        assert answer.header.error == ErrorCode.BAD_ARGUMENT
+        lan.initiator.socket.send(parse_mac(mac_of("near")) + parse_mac(CLIENT) + b"\x88\xa2\x10")
+        await lan.initiator.config()
+        assert lan.server.counts["malformed"] == 2
+
+
+async def test_responses_and_impossible_senders_are_no_requests() -> None:
+    """Another target's advertisement, and a broadcast as sender."""
+    async with serving(target()) as lan:
+        lan.initiator.send(Command.CONFIG, config(), flags=Flag.RESPONSE)
+        honest, lan.initiator.mac = lan.initiator.mac, "ff:ff:ff:ff:ff:ff"
+        lan.initiator.send(Command.CONFIG, config())
+        lan.initiator.mac = honest
+        await lan.initiator.config()
+        assert lan.server.counts["not_requests"] == 2
+
+
+async def test_random_bytes_change_nothing() -> None:
+    """Five hundred frames of noise, with and without a plausible start; then it serves as before."""
+    chance = random.Random(11)
+    async with serving(target()) as lan:
+        for number in range(500):
+            start = parse_mac(mac_of("near")) + parse_mac(CLIENT) + b"\x88\xa2"
+            if number % 2:
+                start += bytes([0x10, 0, 0, 0, 1, chance.randrange(5)])
+            lan.initiator.socket.send(start + chance.randbytes(chance.randrange(80)))
+        lan.server.add(target(2))  # noise may have set the first one's mask or reservation
+        assert await lan.also(OTHER).read(4, slot=2) == CONTENT[4 * 512 : 5 * 512]
+        assert lan.server.counts["malformed"] > 0
+
+
+# Targets that come and go
+
+
+async def test_a_target_added_later_announces_itself() -> None:
+    """And one removed falls silent."""
+    async with serving(target(1)) as lan:
+        lan.server.add(target(2))
+        assert (await lan.initiator.receive()).header.slot == 2
+        await lan.initiator.ata(0xEC)
+        lan.server.remove(0, 1)
+        assert lan.server.initiators() == []
+        lan.initiator.send(Command.CONFIG, config(), slot=1)
+        assert (await lan.initiator.config(slot=2)).header.slot == 2
+        with pytest.raises(KeyError):
+            lan.server.remove(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (target(1), "taken"),
+        (Target(0xFFFF, 2, BytesImage(CONTENT), "x"), "shelf"),
+        (Target(0xFFF, 2, BytesImage(CONTENT), "x"), "4095"),
+        (Target(0, 0xFF, BytesImage(CONTENT), "x"), "slot"),
+        (Target(0, 2, BytesImage(b""), "x"), "empty"),
+        (target(3), "more than 2"),
+    ],
+)
+async def test_a_target_that_cannot_be_is_refused(wrong: Target, said: str) -> None:
+    """With its address, and why."""
+    server = AoeServer(report=lambda event: None, limits=AoeLimits(targets=2 if wrong.slot == 3 else 3))
+    server.add(target(1))
+    server.add(target(9))
+    with pytest.raises(ValueError, match=said):
+        server.add(wrong)
+
+
+async def test_a_writable_image_has_to_be_whole_sectors(tmp_path: Path) -> None:
+    """Padding can't be written to."""
+    path = tmp_path / "disk"
+    path.write_bytes(b"x" * 1000)
+    with pytest.raises(ValueError, match="whole sectors"):
+        AoeServer(report=lambda event: None).add(Target(0, 1, FileImage(path, writable=True), "disk"))
+
+
+# Links that come and go
+
+
+async def test_a_link_that_comes_up_is_told_of_the_targets() -> None:
+    """Down and up: the advertisement comes again, and reads go on."""
+    async with serving(target()) as lan:
+        ip("link", "set", "near", "down")
+        ip("link", "set", "near", "up")
+        assert (await lan.initiator.receive()).header.destination == BROADCAST
+        assert await lan.initiator.read(0) == CONTENT[:512]
+
+
+async def test_a_cable_that_is_pulled_and_put_back_is_noticed() -> None:
+    """Carrier lost at the far end only: our side stays up, and speaks when it is back."""
+    async with serving(target()) as lan:
+        ip("link", "set", "far", "down")
+        ip("link", "set", "far", "up")
+        # The kernel says ENETDOWN once on our socket too, since its interface went down.
+        with pytest.raises(OSError, match="down"):
+            await lan.initiator.receive()
+        assert (await lan.initiator.receive()).header.destination == BROADCAST
+
+
+async def test_a_server_bound_to_a_dead_link_speaks_when_it_lives() -> None:
+    """Nothing is sent before; the first thing after is the advertisement."""
+    ip("link", "set", "near", "down")
+    server = AoeServer(report=lambda event: None)
+    server.add(target())
+    await server.bind("near")
+    task = asyncio.create_task(server.run())
+    initiator = Initiator()
+    ip("link", "set", "near", "up")
+    assert (await initiator.receive()).header.slot == 1
+    task.cancel()
+    initiator.close()
+
+
+async def test_an_interface_that_is_made_again_is_served_again() -> None:
+    """Deleted and created under the same name: another index, another MAC, the same service."""
+    async with serving(target()) as lan:
+        before = mac_of("near")
+        ip("link", "del", "near")
+        lan.initiator.close()
+        ip("link", "add", "near", "type", "veth", "peer", "name", "far")
+        ip("link", "set", "far", "up")
+        lan.initiator = Initiator()
+        ip("link", "set", "near", "up")
+        advert = await lan.initiator.receive()
+        assert advert.header.source == parse_mac(mac_of("near")) != parse_mac(before)
+        lan.initiator.server = advert.header.source
+        assert await lan.initiator.read(7) == CONTENT[7 * 512 : 8 * 512]
+
+
+async def test_advertising_into_a_dead_link_is_counted() -> None:
+    """ENETDOWN on sending ends nothing."""
+    async with serving(target()) as lan:
+        ip("link", "set", "near", "down")
+        lan.server.advertise(CLIENT, 60)
+        assert lan.server.counts["unsent_enetdown"] == 1
+        ip("link", "set", "near", "up")
+        await lan.initiator.receive()
+
+
+# Advertising to one machine
+
+
+async def test_a_machine_is_told_again_and_again_until_it_comes() -> None:
+    """At once, repeatedly, by unicast with tag 0; its first ATA command ends it for that target alone."""
+    async with serving(target(1), target(2), limits=AoeLimits(advertise_interval=0.01)) as lan:
+        lan.server.advertise(CLIENT.upper(), 60)
+        adverts = [await lan.initiator.receive() for _ in range(6)]
+        assert [advert.header.slot for advert in adverts] == [1, 2, 1, 2, 1, 2]
+        assert {(advert.header.destination, advert.header.tag) for advert in adverts} == {(parse_mac(CLIENT), 0)}
+        await lan.initiator.ata(0xEC, slot=1)
+        later = [await lan.initiator.receive() for _ in range(3)]
+        assert [advert.header.slot for advert in later] == [2, 2, 2]
+
+
+async def test_advertising_ends_by_itself() -> None:
+    """Once for a campaign of no time, while another's goes on."""
+    async with serving(target(), limits=AoeLimits(advertise_interval=0.01)) as lan:
+        other = lan.also(OTHER)
+        lan.server.advertise(CLIENT, 0)
+        lan.server.advertise(OTHER, 60)
+        for _ in range(4):
+            await other.receive()
+        assert (await lan.initiator.receive()).header.tag == 0
+        tag = lan.initiator.send(Command.CONFIG, config())
+        assert (await lan.initiator.receive()).header.tag == tag
+
+
+async def test_a_masked_out_machine_is_not_advertised_to() -> None:
+    """Only what it may see."""
+    async with serving(
+        target(1, allowed=frozenset({OTHER})), target(2), limits=AoeLimits(advertise_interval=0.01)
+    ) as lan:
+        lan.server.advertise(CLIENT, 60)
+        assert [(await lan.initiator.receive()).header.slot for _ in range(4)] == [2, 2, 2, 2]
+
+
+async def test_many_machines_take_turns_within_the_budget() -> None:
+    """One frame a round: both are told all the same."""
+    limits = AoeLimits(advertise_interval=0.01, adverts_per_interval=1)
+    async with serving(target(), limits=limits) as lan:
+        other = lan.also(OTHER)
+        lan.server.advertise(CLIENT, 60)
+        lan.server.advertise(OTHER, 60)
+        for _ in range(4):
+            await lan.initiator.receive()
+            await other.receive()
+
+
+# Binding
+
+
+async def test_binding_to_nothing_is_an_oserror() -> None:
+    """Named; and running what was never bound is our own bug."""
+    server = AoeServer(report=lambda event: None)
+    with pytest.raises(OSError, match="absent"):
+        await server.bind("absent")
+    with pytest.raises(ExceptionGroup) as caught:
+        await server.run()
+    assert isinstance(caught.value.exceptions[0], RuntimeError)
+
+
+async def test_a_server_that_never_ran_can_be_closed() -> None:
+    """Without a warning for a socket left open."""
+    server = AoeServer(report=lambda event: None)
+    await server.bind("near")
+    server.close()
+    assert socket.if_nametoindex("near")
