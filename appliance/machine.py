@@ -84,11 +84,8 @@ class Boot:
     bytes_read: int = 0  # from its root, by NBD or AoE
     bytes_written: int = 0
     told: set[Stage] = field(default_factory=set)  # stages whose waiting was already reported
-
-    @property
-    def furthest(self) -> Step:
-        """The step of the furthest stage; DHCP of a second-stage loader does not set a boot back."""
-        return max(self.steps, key=lambda step: step.stage)
+    # The step of the furthest stage: asked for of every machine every second, so kept. Set with the first step.
+    furthest: Step = field(init=False, repr=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -99,16 +96,15 @@ class Boot:
         """The step of a stage, or None when the boot has not had it."""
         return next((s for s in self.steps if s.stage == stage and s.second_stage == second_stage), None)
 
-    def has_loader(self) -> bool:
-        """Whether anything was fetched: from then on DHCP is a loader's, not the firmware's."""
-        return any(step.stage >= Stage.LOADER for step in self.steps)
-
     def reach(self, stage: Stage, at: float) -> tuple[Step, bool]:
         """The step of a stage, made when there is none yet; the flag says whether it was made."""
-        second_stage = stage in DHCP_STAGES and self.has_loader()
+        # Once anything was fetched, DHCP is a loader's, not the firmware's.
+        second_stage = stage in DHCP_STAGES and bool(self.steps) and self.furthest.stage >= Stage.LOADER
         if step := self.step(stage, second_stage=second_stage):
             return step, False
         step = Step(stage, max(at, self.began), second_stage)
+        if not self.steps or stage > self.furthest.stage:
+            self.furthest = step
         insort(self.steps, step, key=lambda s: (s.at, s.stage))
         return step, True
 
@@ -120,6 +116,7 @@ class Boot:
             else:
                 self.steps.append(step)
         self.steps.sort(key=lambda s: (s.at, s.stage))
+        self.furthest = max(self.steps, key=lambda s: s.stage)
         self.firmware = self.firmware or other.firmware
         self.bytes_read += other.bytes_read
         self.bytes_written += other.bytes_written

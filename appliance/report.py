@@ -26,7 +26,7 @@ class StepReport(TypedDict):
 
 
 class BootReport(TypedDict):
-    """One boot; `steps` in the order in which they were reached."""
+    """One boot; `steps` in the order in which they were reached, none where they were not asked for."""
 
     began: float
     stage: str  # the furthest
@@ -77,8 +77,10 @@ class MachinesReport(TypedDict):
     machines: list[MachineReport]
 
 
-def report_machine(machine: Machine, now: float, patience_factor: float = 1.0) -> MachineReport:
-    """A machine at unix time `now`."""
+def report_machine(
+    machine: Machine, now: float, patience_factor: float = 1.0, *, with_steps: bool = True
+) -> MachineReport:
+    """A machine at unix time `now`; without steps it takes a fourth of the time and bytes."""
     boot = machine.boot
     overdue = find_overdue(machine, now, patience_factor)
     return {
@@ -97,7 +99,7 @@ def report_machine(machine: Machine, now: float, patience_factor: float = 1.0) -
         "root": _detail(boot, Stage.ROOT_CONNECTED) or _detail(boot, Stage.ROOT_LOADING),
         "bytes": boot.size if boot else 0,
         "boot_count": machine.boot_count,
-        "boot": report_boot(boot) if boot else None,
+        "boot": report_boot(boot, with_steps=with_steps) if boot else None,
     }
 
 
@@ -106,8 +108,8 @@ def report_history(machine: Machine, now: float, patience_factor: float = 1.0) -
     return {**report_machine(machine, now, patience_factor), "boots": [report_boot(boot) for boot in machine.boots]}
 
 
-def report_boot(boot: Boot) -> BootReport:
-    """One boot and its steps."""
+def report_boot(boot: Boot, *, with_steps: bool = True) -> BootReport:
+    """One boot and, unless they are not wanted, its steps."""
     furthest = boot.furthest
     return {
         "began": round(boot.began, 3),
@@ -115,7 +117,7 @@ def report_boot(boot: Boot) -> BootReport:
         "seconds": round(furthest.at - boot.began, 3),
         "bytes_read": boot.bytes_read,
         "bytes_written": boot.bytes_written,
-        "steps": [_report_step(step, boot.began) for step in boot.steps],
+        "steps": [_report_step(step, boot.began) for step in boot.steps] if with_steps else [],
     }
 
 

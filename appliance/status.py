@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -40,9 +41,10 @@ class Place:
         return self.url or str(self.socket)
 
 
-async def fetch_machines(place: Place) -> MachinesReport:
+async def fetch_machines(place: Place, *, with_steps: bool = True) -> MachinesReport:
     """What the appliance says of all machines. Raises: OperatorError when it can't be asked."""
-    return _read(_MACHINES, await _fetch(place, "api/machines"), place)
+    query = {} if with_steps else {"steps": "no"}
+    return _read(_MACHINES, await _fetch(place, "api/machines", query), place)
 
 
 async def fetch_machine(place: Place, name: str) -> MachineHistory:
@@ -69,13 +71,13 @@ async def show(
     Raises: OperatorError as the fetch functions do; watching on a terminal, only when the very first question fails.
     """
     place, console = Place(socket, url), console or Console()
-    report = await _ask(place, name)
+    report = await _ask(place, name, as_json)
     if watch and console.is_terminal and not as_json:
         await _watch(place, name, report, console)
     _print(report, console, as_json)
     while watch:
         await asyncio.sleep(REFRESH_SECONDS)
-        _print(await _ask(place, name), console, as_json)
+        _print(await _ask(place, name, as_json), console, as_json)
 
 
 async def _watch(place: Place, name: str | None, report: MachinesReport | MachineHistory, console: Console) -> NoReturn:
@@ -88,13 +90,13 @@ async def _watch(place: Place, name: str | None, report: MachinesReport | Machin
             live.update(Group(trouble, view) if trouble else view, refresh=True)
             await asyncio.sleep(REFRESH_SECONDS)
             try:
-                report, trouble = await _ask(place, name), Text()
+                report, trouble = await _ask(place, name, as_json=False), Text()
             except OperatorError as error:  # it is being restarted: what it last said stays in sight
                 trouble = Text(str(error), style="red")
 
 
-async def _ask(place: Place, name: str | None) -> MachinesReport | MachineHistory:
-    return await (fetch_machine(place, name) if name else fetch_machines(place))
+async def _ask(place: Place, name: str | None, as_json: bool) -> MachinesReport | MachineHistory:
+    return await (fetch_machine(place, name) if name else fetch_machines(place, with_steps=as_json))
 
 
 def _print(report: MachinesReport | MachineHistory, console: Console, as_json: bool) -> None:
@@ -122,8 +124,8 @@ def _read(shape: TypeAdapter[T], answer: bytes, place: Place) -> T:
         ) from error
 
 
-async def _fetch(place: Place, path: str) -> bytes:
-    url = _url(place, path)
+async def _fetch(place: Place, path: str, query: Mapping[str, str] | None = None) -> bytes:
+    url = _url(place, path).with_query(query)
     connector = UnixConnector(path=str(place.socket)) if place.url is None else None
     try:
         async with (

@@ -119,9 +119,8 @@ class Timeline:
         machine.runs = firmware or (Firmware.KERNEL if stage >= Stage.CLIENT_CONFIG else machine.runs)
         boot = machine.boot
         if boot is None or _begins_boot(boot, stage, firmware, now):
-            boot = machine.begin_boot(
-                now - seconds, firmware if stage <= Stage.BOOT_SERVER else None, self.limits.boots
-            )
+            began = now - seconds if boot is None else now  # boots never overlap
+            boot = machine.begin_boot(began, firmware if stage <= Stage.BOOT_SERVER else None, self.limits.boots)
         step, is_new = boot.reach(stage, now - seconds)
         step.count_event(now, detail, size, seconds)
         self.moved[stage] += size

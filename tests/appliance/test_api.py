@@ -1,5 +1,6 @@
 """The API over real sockets: its paths, its JSON, and what an unknown machine gets."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -8,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import TypeAdapter
 
-from appliance.api import routes
+from appliance.api import SLICE, list_machines, routes
 from appliance.report import MachineHistory, MachinesReport
 from appliance.stage import Firmware, Stage
 from appliance.timeline import Timeline
@@ -118,6 +119,31 @@ async def test_machines_are_ordered_by_name(client: Client, timeline: Timeline) 
         timeline.note(Stage.OFFERED, mac=mac)
     machines = TypeAdapter(MachinesReport).validate_json(await get(client, "/api/machines"))["machines"]
     assert [machine["id"][-2:] for machine in machines] == ["01", "02", "03"]
+
+
+async def test_steps_can_be_left_out(client: Client, timeline: Timeline) -> None:
+    """By those who ask every second and show a table."""
+    timeline.note(Stage.KERNEL, mac=MAC)
+    (machine,) = json.loads(await get(client, "/api/machines?steps=no"))["machines"]
+    assert (machine["boot"]["stage"], machine["boot"]["steps"]) == ("kernel", [])
+
+
+async def test_a_long_list_lets_others_through(timeline: Timeline) -> None:
+    """The loop runs other tasks while the list is made; the list is whole nevertheless."""
+    for number in range(3 * SLICE):
+        timeline.note(Stage.KERNEL, address=f"10.77.1.{number}")
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count_turns())
+    report = json.loads(await list_machines(timeline, with_steps=True))
+    other.cancel()
+    assert (len(report["machines"]), turns) == (3 * SLICE, 3)
 
 
 async def test_a_machine_that_only_gave_a_sign_of_life(client: Client, timeline: Timeline) -> None:

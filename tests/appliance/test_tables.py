@@ -6,8 +6,7 @@ from typing import cast
 import pytest
 from rich.console import Console, RenderableType
 
-from appliance.api import report_machines
-from appliance.report import MachinesReport, report_history
+from appliance.report import MachinesReport, report_history, report_machine
 from appliance.stage import Firmware, Stage
 from appliance.tables import (
     describe_bytes,
@@ -78,7 +77,7 @@ class Lab:
 
     def report(self) -> MachinesReport:
         """All machines now."""
-        return report_machines(self.timeline)
+        return {"time": self.now, "machines": [report_machine(m, self.now) for m in self.timeline.machines()]}
 
 
 @pytest.fixture

@@ -198,6 +198,12 @@ class TestBoots:
         """The appliance was restarted while a machine booted."""
         assert timeline.note(Stage.ROOT_CONNECTED, mac=MAC).boots[0].firmware is None
 
+    def test_boots_do_not_overlap(self, timeline: Timeline, clock: Clock) -> None:
+        """However long the event that begins one says it took."""
+        timeline.note(Stage.LOADER, mac=MAC)
+        machine = timeline.note(Stage.DISCOVERED, mac=MAC, seconds=5.0)
+        assert [boot.began for boot in machine.boots] == [1000.0, 1000.0]
+
     def test_only_the_last_boots_are_kept(self, clock: Clock) -> None:
         """A machine in a boot loop does not fill the memory."""
         timeline = Timeline(clock=clock, limits=TimelineLimits(boots=2))
