@@ -69,8 +69,8 @@ class Client:
 
 
 # Latest first. The first table outranks the appliance's view; the second stands in where there is none.
-_OWN_STAGES = ((Mark.DONE, "done"), (Mark.CHECKSUM, "done"), (Mark.USERSPACE, "userspace"))
-_CONSOLE_STAGES = ((Mark.ROOT, "root mounted"), (Mark.KERNEL, "kernel"), (Mark.LOADER, "loader"))
+_OWN_STAGES = ((Mark.CHECKSUM, "done"), (Mark.USERSPACE, "userspace"), (Mark.ROOT, "root mounted"))
+_CONSOLE_STAGES = ((Mark.KERNEL, "kernel"), (Mark.LOADER, "loader"))
 
 # What no client recovers from: it would only wait, then reboot.
 _HOPELESS = {Mark.PANIC: "its kernel panicked", Mark.GAVE_UP: "its initramfs gave up"}

@@ -16,7 +16,7 @@ _LINE_ENDS = re.compile(r"\r\n|\n|\r")
 class Mark(Enum):
     """What a client says about itself that matters to the lab."""
 
-    LOADER = re.compile(r"iPXE [0-9]|iPXE initialising|PXELINUX [0-9]|^\s*>>\s*Start PXE")
+    LOADER = re.compile(r"PXELINUX [0-9]|NBP file downloaded successfully")  # not iPXE: it is firmware, too
     KERNEL = re.compile(r"Linux version |EFI stub: |Decompressing Linux|Loading boot/linux|linux\.\.\.")
     ROOT = re.compile(r"rootwire: ROOT-MOUNTED mode=(?P<mode>\w+) uptime=(?P<uptime>[0-9.]+)")
     GAVE_UP = re.compile(r"rootwire: FAILED: (?P<why>.*)")

@@ -27,7 +27,7 @@ def initrd_inputs() -> str:
 
 
 def build_client_initrd(kernel: Path, output: Path, show: Callable[[str], None]) -> None:
-    """Make the initramfs for the unpacked kernel package in the folder `kernel`. Raises: LabError when it can't be made."""
+    """Make the initramfs for the kernel package unpacked in `kernel`. Raises: LabError when it can't be made."""
     try:
         build_initrd(str(kernel), output, progress=show)
     except InitrdError as failure:

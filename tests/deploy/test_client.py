@@ -60,7 +60,7 @@ async def test_the_appliances_stage_counts_until_userspace(client: Client) -> No
     """What the appliance saw is finer than the console, until the client itself says it is up."""
     client.story = Story("kernel", (Step("kernel", 1.0, "boot/linux", 5, False),), 5)
     assert client.stage == "waiting for its turn"
-    assert await play(client, "echo iPXE 1.0; " + BOOT) == ["kernel", "userspace", "done"]
+    assert await play(client, "echo PXELINUX 6.04; " + BOOT) == ["kernel", "userspace", "done"]
 
 
 def test_a_bios_client_boots_from_the_cards_rom(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from deploy.lab.console import MAX_LINE, Console, Mark, clean_line
 
 BOOT = (
-    b"\x1b[2J\x1b[01;01HiPXE 1.0.0+ -- Open Source Network Boot Firmware\r\n"
+    b"\x1b[2J\x1b[01;01HPXELINUX 6.04 PXE 20200816 Copyright (C) 1994-2015 H. Peter Anvin et al\r\n"
     b"\r\nBOOT-USERSPACE uptime=6.69\r\n"
     b"BOOT-CHECKSUM files=600 md5=0123456789abcdef0123456789abcdef\r\n"
     b"BOOT-DONE uptime=11.07\r\n"
@@ -31,8 +31,8 @@ def test_marks_are_found_however_the_bytes_arrive(size: int) -> None:
 
 
 def test_a_mark_is_reported_once() -> None:
-    """iPXE says who it is more than once a boot."""
-    assert len(feed(b"iPXE 1.0\niPXE 1.0\n", 64)) == 1
+    """PXELINUX says who it is on the screen and on the serial line: both end up here."""
+    assert len(feed(b"PXELINUX 6.04\nPXELINUX 6.04\n", 64)) == 1
 
 
 def test_a_panic_says_why() -> None:

@@ -1,0 +1,97 @@
+"""What all boots share: the demo tree, labs in it, and words for a client that did not boot."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from deploy.demo.checksum import expected_md5
+from deploy.demo.tree import DemoTree, build_tree
+from deploy.lab.client import Client
+from deploy.lab.initrd import build_client_initrd, initrd_inputs
+from deploy.lab.lab import Lab, LabSettings
+from deploy.lab.plan import ClientPlan
+from deploy.lab.run import DEMO
+from deploy.lab.server import BootSettings
+
+TOOLS = (
+    "ip",
+    "nft",
+    "dnsmasq",
+    "qemu-system-x86_64",
+    "mmdebstrap",
+    "mksquashfs",
+    "unsquashfs",
+    "nbd-client",
+    "setpriv",
+)
+
+_numbers = itertools.count()
+
+
+class Lines:
+    """Shows the building of the tree as lines, for pytest -s and for the report of a failure."""
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """See deploy.demo.tree.Steps."""
+        print(f"{name} ...")
+        yield lambda detail: print(f"{name}: {detail}")
+
+
+@pytest.fixture(scope="session")
+def demo_tree() -> DemoTree:
+    """The demo tree, the one of deploy/run: made here if it is not there yet."""
+    if os.geteuid() != 0:
+        pytest.skip("boots need root: run sudo deploy/test")
+    return build_tree(DEMO, Lines(), build_client_initrd, initrd_inputs())
+
+
+@pytest.fixture(scope="session")
+def lab_folder() -> Callable[[], Path]:
+    """A function that names a new folder for a lab: kept beside the tree, so that a failed boot can be looked at."""
+    return lambda: DEMO / "runs" / f"test-{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def server_md5(demo_tree: DemoTree) -> Callable[[int], str]:
+    """The checksum over the first N files of the image, computed on the server."""
+    sums: dict[int, str] = {}
+
+    def compute(files: int) -> str:
+        if files not in sums:
+            sums[files] = expected_md5(demo_tree.image, files)
+        return sums[files]
+
+    return compute
+
+
+Boot = Callable[..., list[Client]]
+
+
+@pytest.fixture(scope="session")
+def boot(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> Boot:
+    """A function that boots clients side by side in a lab of their own and returns them when all are off."""
+
+    def boot_all(plans: Sequence[ClientPlan], *, files: int = 600, loss: int = 0) -> list[Client]:
+        settings = LabSettings(loss=loss, boot=BootSettings(files=files))
+
+        async def run() -> list[Client]:
+            async with Lab(lab_folder(), demo_tree, plans, settings) as lab:
+                return await lab.boot()
+
+        return asyncio.run(run())
+
+    return boot_all
+
+
+def describe(client: Client) -> str:
+    """Why a client failed, with the end of its console: the message of an assertion."""
+    plan = client.plan
+    end = "\n".join(client.console.last_lines(25))
+    steps = [f"{step.at - client.powered_on:.1f} {step.stage}" for step in (client.story.steps if client.story else ())]
+    return f"{plan.name} {plan.firmware}+{plan.root}: {client.failure}; {steps}; console in {client.log}:\n{end}"

@@ -1,0 +1,82 @@
+"""Diskless clients boot to userspace from the appliance, and every byte they read there is the server's."""
+
+from collections.abc import Callable
+
+import pytest
+
+from deploy.lab.client import Client
+from deploy.lab.console import Mark
+from deploy.lab.plan import ClientPlan, plan_clients
+from tests.boots.conftest import Boot, describe
+
+pytestmark = [pytest.mark.root, pytest.mark.qemu]
+
+# The stages of each way to boot, all of which the appliance must have seen, in this order.
+PXELINUX = ("discovered", "offered", "loader", "config", "kernel", "initrd", "client config", "root connected")
+UEFI = ("discovered", "offered", "4011", "loader", "config", "kernel", "initrd", "client config", "root connected")
+IPXE_ROM_TO_RAM = (
+    *("discovered", "offered", "config", "kernel", "initrd", "client config"),
+    *("root loading", "root connected"),
+)
+
+WAYS = [
+    pytest.param(ClientPlan(0, "bios", "nbd", "pxelinux"), PXELINUX, id="bios-pxelinux-nbd"),
+    pytest.param(ClientPlan(1, "uefi", "aoe"), UEFI, id="uefi-aoe"),
+    pytest.param(ClientPlan(2, "bios", "ram"), IPXE_ROM_TO_RAM, id="bios-ipxe-ram"),
+]
+
+
+@pytest.fixture(scope="module")
+def three(boot: Boot) -> list[Client]:
+    """One client of each way, booted side by side."""
+    return boot([ClientPlan(0, "bios", "nbd", "pxelinux"), ClientPlan(1, "uefi", "aoe"), ClientPlan(2, "bios", "ram")])
+
+
+def stages_of(client: Client) -> list[str]:
+    """The stages the appliance saw, each at its first time, in order of time."""
+    steps = client.story.steps if client.story else ()
+    return list(dict.fromkeys(step.stage for step in sorted(steps, key=lambda step: step.at)))
+
+
+def assert_booted(client: Client, md5: str) -> None:
+    """The client read its files, to the bytes that the image on the server holds, and powered off."""
+    assert client.succeeded, describe(client)
+    assert client.value(Mark.CHECKSUM, "md5") == md5
+
+
+@pytest.mark.parametrize(("plan", "stages"), WAYS)
+def test_it_boots_and_reads_the_servers_bytes(
+    three: list[Client], server_md5: Callable[[int], str], plan: ClientPlan, stages: tuple[str, ...]
+) -> None:
+    """The checksum over 600 files read from its root is the one computed from the image."""
+    assert_booted(three[plan.number], server_md5(600))
+
+
+@pytest.mark.parametrize(("plan", "stages"), WAYS)
+def test_the_timeline_has_its_stages_in_order(three: list[Client], plan: ClientPlan, stages: tuple[str, ...]) -> None:
+    """Nothing that a boot goes through is missing or out of place."""
+    seen = stages_of(three[plan.number])
+    assert [stage for stage in seen if stage in stages] == list(stages), describe(three[plan.number])
+
+
+@pytest.mark.parametrize(("plan", "stages"), WAYS)
+def test_the_timeline_counts_what_was_sent(three: list[Client], plan: ClientPlan, stages: tuple[str, ...]) -> None:
+    """Kernel and initramfs alone are more than 15 MB, whatever way they took."""
+    story = three[plan.number].story
+    assert story is not None
+    assert story.sent > 15_000_000
+
+
+def test_four_clients_at_once(boot: Boot, server_md5: Callable[[int], str]) -> None:
+    """Both firmwares and all three roots at the same time, from one process."""
+    clients = boot(plan_clients(4, "mixed", "mixed"))
+    for client in clients:
+        assert_booted(client, server_md5(600))
+
+
+def test_they_boot_with_one_packet_in_ten_lost(boot: Boot, server_md5: Callable[[int], str]) -> None:
+    """Lost each way, whatever the protocol: DHCP, TFTP, HTTP, NBD, AoE, ARP."""
+    plans = [ClientPlan(0, "bios", "nbd", "pxelinux"), ClientPlan(1, "uefi", "aoe"), ClientPlan(2, "bios", "ram")]
+    clients = boot(plans, files=20, loss=10)
+    for client in clients:
+        assert_booted(client, server_md5(20))

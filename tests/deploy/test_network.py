@@ -1,0 +1,79 @@
+"""The lab's LAN by itself: who reaches whom, what loss does, and that nothing is left behind."""
+
+import subprocess
+
+import pytest
+
+from deploy.lab.errors import LabError
+from deploy.lab.network import BOX_ADDRESS, ROUTER_ADDRESS, Network
+
+pytestmark = pytest.mark.root
+
+PINGS = 200
+
+
+def ping(namespace: str, address: str, count: int = 1) -> int:
+    """How many of `count` pings were answered."""
+    command = [
+        "ip",
+        "netns",
+        "exec",
+        namespace,
+        "busybox",
+        "ping",
+        "-q",
+        "-i",
+        "0.005",
+        "-W",
+        "1",
+        "-c",
+        str(count),
+        address,
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return int(said.split(" packets received")[0].split()[-1])
+
+
+def namespaces() -> set[str]:
+    """The names of all network namespaces."""
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    return {line.split()[0] for line in listed.splitlines()}
+
+
+def test_box_and_router_reach_each_other() -> None:
+    """Each has its address on the same bridge."""
+    with Network(1) as network:
+        assert ping(network.router, BOX_ADDRESS) == ping(network.box, ROUTER_ADDRESS) == 1
+
+
+def test_two_labs_stand_side_by_side() -> None:
+    """The same addresses, other names: a run and a test don't meet."""
+    with Network(1) as one, Network(1) as other:
+        assert one.name != other.name
+        assert {one.box, other.box} <= namespaces()
+
+
+def test_nothing_is_left_behind() -> None:
+    """Not even when the lab ends with an error."""
+    with pytest.raises(LabError), Network(1) as network:
+        raise LabError("something")
+    assert not {network.lan, network.box, network.router} & namespaces()
+
+
+def test_a_link_goes_down_and_up() -> None:
+    """As with a cable that is pulled; the address is still there afterwards."""
+    with Network(1) as network:
+        network.set_link("down")
+        assert ping(network.router, BOX_ADDRESS) == 0
+        network.set_link("up")
+        assert ping(network.router, BOX_ADDRESS) == 1
+
+
+def test_loss_hits_both_ways() -> None:
+    """Of a request and its answer, each lost three times in ten, about half come back: surely not all, nor none."""
+    with Network(1) as network:
+        assert ping(network.router, BOX_ADDRESS) == 1  # neither has to ask for the other's MAC again
+        network.set_loss(30)
+        assert PINGS * 0.2 < ping(network.router, BOX_ADDRESS, PINGS) < PINGS * 0.8
+        network.set_loss(0)
+        assert ping(network.router, BOX_ADDRESS, PINGS) == PINGS
