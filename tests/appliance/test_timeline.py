@@ -1,16 +1,12 @@
 """The boot timeline: what becomes a step, a boot, a machine, and what is remembered of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import structlog
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from appliance.machine import MAX_DETAIL, MAX_NAMES, Machine, Step, printable
-from appliance.patience import PATIENCE, Overdue
-from appliance.stage import FINAL_STAGES, Firmware, Stage
+from appliance.machine import MAX_NAMES, Machine, Step
+from appliance.stage import Firmware, Stage
 from appliance.timeline import RETRY_SILENCE, ROOT_BUSY_BYTES, Timeline, TimelineLimits, steady_clock
 
 MAC = "52:54:00:77:00:01"
@@ -133,20 +129,6 @@ class TestSteps:
         timeline.note(Stage.DISCOVERED, mac=MAC, uuid="u", architecture="BIOS", firmware=Firmware.PXE)
         machine = timeline.note(Stage.CLIENT_CONFIG, mac=MAC)
         assert (machine.uuid, machine.architecture, machine.runs) == ("u", "BIOS", Firmware.KERNEL)
-
-
-class TestPrintable:
-    """Client-supplied text."""
-
-    def test_terminal_controls_are_replaced(self) -> None:
-        """A file name can't clear the operator's screen."""
-        assert printable("a\x1b[2Jb\n\x07\udcff") == "a\ufffd[2Jb\ufffd\ufffd\ufffd"
-
-    @pytest.mark.parametrize(("length", "end"), [(MAX_DETAIL, "x"), (MAX_DETAIL + 1, "…"), (9999, "…")])
-    def test_long_names_are_shortened(self, length: int, end: str) -> None:
-        """At most MAX_DETAIL characters, with a sign that there were more."""
-        shown = printable("x" * length)
-        assert (len(shown), shown[-1]) == (MAX_DETAIL, end)
 
 
 class TestBoots:
@@ -393,82 +375,6 @@ class TestTraffic:
         assert (list(machine.sources), machine.boots[0].bytes_read) == (["nbd 3", "nbd 4"], 50)
 
 
-class TestWaiting:
-    """Too long in one stage."""
-
-    def overdue_at(self, timeline: Timeline, stage: Stage, seconds: float) -> Overdue | None:
-        """What is said of a machine that reached a stage and then was silent."""
-        machine = timeline.note(stage, mac=MAC)
-        return timeline.overdue(machine, 1000.0 + seconds)
-
-    @pytest.mark.parametrize("stage", list(PATIENCE))
-    def test_patience_ends(self, timeline: Timeline, stage: Stage) -> None:
-        """At the last second still silent, after it with stage, time and hint."""
-        patience = PATIENCE[stage]
-        assert self.overdue_at(timeline, stage, patience.seconds) is None
-        assert self.overdue_at(timeline, stage, patience.seconds + 1) == Overdue(
-            stage, patience.seconds + 1, patience.hint
-        )
-
-    @pytest.mark.parametrize("stage", sorted(FINAL_STAGES))
-    def test_a_root_is_never_overdue(self, timeline: Timeline, stage: Stage) -> None:
-        """An idle desktop reads nothing for days."""
-        assert self.overdue_at(timeline, stage, 1e9) is None
-
-    def test_every_stage_is_either_final_or_watched(self) -> None:
-        """No stage is forgotten in the table."""
-        assert set(PATIENCE) | FINAL_STAGES == set(Stage)
-
-    def test_repeats_that_bring_nothing_do_not_help(self, timeline: Timeline, clock: Clock) -> None:
-        """Firmware that repeats its DISCOVER is still waiting."""
-        for _ in range(10):
-            machine = timeline.note(Stage.DISCOVERED, mac=MAC)
-            clock.now += 4
-        assert timeline.overdue(machine) is not None
-
-    def test_bytes_that_move_help(self, timeline: Timeline, clock: Clock) -> None:
-        """A slow transfer is no stall."""
-        timeline.note(Stage.KERNEL, mac=MAC)
-        clock.now += 100
-        machine = timeline.note(Stage.KERNEL, mac=MAC, size=8_000_000, seconds=100)
-        assert timeline.overdue(machine) is None
-
-    def test_patience_can_be_stretched(self, clock: Clock) -> None:
-        """For slow lines and emulated machines."""
-        timeline = Timeline(clock=clock, limits=TimelineLimits(patience_factor=10))
-        assert self.overdue_at(timeline, Stage.OFFERED, 199) is None
-        assert self.overdue_at(timeline, Stage.OFFERED, 201) is not None
-
-    def test_each_stage_of_each_boot_is_reported_once(self, clock: Clock) -> None:
-        """However often it is checked."""
-        told: list[tuple[str, Stage, float]] = []
-        timeline = Timeline(clock=clock, on_overdue=lambda m, o: told.append((m.name, o.stage, o.seconds)))
-        for _ in range(2):
-            timeline.note(Stage.OFFERED, mac=MAC, firmware=Firmware.PXE)
-            for _ in range(50):
-                clock.now += 1
-                timeline.check()
-            timeline.note(Stage.DISCOVERED, mac=MAC, firmware=Firmware.PXE)
-            timeline.note(Stage.LOADER, mac=MAC)
-            timeline.check(clock.now + 31)
-            timeline.note(Stage.DISCOVERED, mac=MAC, firmware=Firmware.PXE)
-        assert told == [(MAC, Stage.OFFERED, 21.0), (MAC, Stage.LOADER, 31.0)] * 2
-        assert timeline.overdue_count == 4
-
-    def test_a_machine_without_a_boot_waits_for_nothing(self, timeline: Timeline) -> None:
-        """It never asked for anything."""
-        timeline.seen(MAC, create=True)
-        timeline.check(1e9)
-        assert timeline.overdue_count == 0
-
-    def test_checking_uses_the_clock_when_not_told_the_time(self, timeline: Timeline, clock: Clock) -> None:
-        """As serve does."""
-        timeline.note(Stage.OFFERED, mac=MAC)
-        clock.now += 21
-        timeline.check()
-        assert timeline.overdue_count == 1
-
-
 class TestLog:
     """What is written to the log."""
 
@@ -503,20 +409,6 @@ class TestLog:
         booted = [line for line in lines if line["event"] == "machine_booted"]
         assert [(line["root"], line["bytes"], line["seconds"]) for line in booted] == [("nbd root", 100, 30.0)]
 
-    def test_waiting_is_a_warning_with_a_hint(self, timeline: Timeline) -> None:
-        """One line that an operator can act on."""
-        timeline.note(Stage.OFFERED, mac=MAC)
-        with structlog.testing.capture_logs() as lines:
-            timeline.check(1025.0)
-        (line,) = lines
-        assert (line["event"], line["log_level"], line["stage"], line["seconds"]) == (
-            "boot_stage_overdue",
-            "warning",
-            "offered",
-            25.0,
-        )
-        assert "options 66, 67" in line["hint"]
-
     def test_steps_are_told_to_the_caller(self, clock: Clock) -> None:
         """Once each."""
         told: list[tuple[str, Stage]] = []
@@ -534,69 +426,3 @@ def test_steady_clock_tells_unix_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 9_999_999.0)  # somebody set the clock
     monkeypatch.setattr("time.monotonic", lambda: 72.5)
     assert clock() == 5002.5
-
-
-MACS = st.sampled_from([f"52:54:00:77:00:0{i}" for i in range(6)])
-ADDRESSES = st.sampled_from([f"10.77.0.{i}" for i in range(6)])
-LIMITS = TimelineLimits(machines=4, boots=2, addresses=2, neighbours=3, sources=2, root_busy_bytes=100)
-Action = Callable[[Timeline], object]
-
-
-def noted(
-    stage: Stage, who: tuple[str | None, str | None], detail: str, size: int, firmware: Firmware | None
-) -> Action:
-    """An action that notes a stage."""
-    return lambda t: t.note(
-        stage, mac=who[0], address=who[1], detail=detail, size=size, seconds=size, firmware=firmware
-    )
-
-
-def told(source: str, who: tuple[str | None, str | None], read: int) -> Action:
-    """An action that tells traffic."""
-    return lambda t: t.traffic(source, mac=who[0], address=who[1], bytes_read=read)
-
-
-WHO = st.tuples(MACS, st.none()) | st.tuples(st.none(), ADDRESSES) | st.tuples(MACS, ADDRESSES)
-NOTES = st.builds(
-    noted, st.sampled_from(Stage), WHO, st.text(max_size=3), st.integers(0, 90), st.none() | st.sampled_from(Firmware)
-)
-TRAFFIC = st.builds(told, st.sampled_from("abc"), WHO, st.integers(0, 500))
-SIGNS = st.builds(
-    lambda mac, address, create: lambda t: t.seen(mac, address, create=create),
-    MACS,
-    st.none() | ADDRESSES,
-    st.booleans(),
-)
-
-
-def check_machine(timeline: Timeline, machine: Machine, limits: TimelineLimits) -> None:
-    """What holds for a machine at any time."""
-    assert timeline.find(machine.name) is machine
-    assert all(timeline.find(address) is machine for address in machine.addresses)
-    assert len(machine.addresses) == len(set(machine.addresses)) <= limits.addresses
-    assert len(machine.boots) <= min(limits.boots, machine.boot_count)
-    assert [boot.began for boot in machine.boots] == sorted(boot.began for boot in machine.boots)
-    for boot in machine.boots:
-        times = [step.at for step in boot.steps]
-        keys = [(step.stage, step.second_stage) for step in boot.steps]
-        assert times == sorted(times)
-        assert boot.began <= times[0]
-        assert len(keys) == len(set(keys)) <= len(Stage) + 3
-        assert all(step.count > 0 and step.at <= step.last and len(step.names) <= MAX_NAMES for step in boot.steps)
-
-
-@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 20.0, 100.0]), NOTES | TRAFFIC | SIGNS), max_size=60))
-@settings(max_examples=80, deadline=None)
-def test_nothing_breaks_the_bounds_or_the_order(actions: list[tuple[float, Action]]) -> None:
-    """Whatever happens in whatever order: bounded tables, one owner per address, steps in order of time."""
-    clock = Clock()
-    timeline = Timeline(clock=clock, limits=replace(LIMITS))
-    with structlog.testing.capture_logs():
-        for pause, action in actions:
-            clock.now += pause
-            action(timeline)
-            timeline.check()
-            machines = timeline.machines()
-            assert len(machines) <= LIMITS.machines
-            for machine in machines:
-                check_machine(timeline, machine, LIMITS)
