@@ -25,7 +25,7 @@ from protocols.http.lobby import HttpLimits as HttpLimits
 from protocols.http.lobby import Lobby
 from protocols.http.refusal import METHODS, PHRASES, SOFTWARE, busy, refuse_upload, status_of
 from protocols.http.selection import CONDITIONAL, Representation, Selection, select
-from protocols.http.wire import content_type, parse_target
+from protocols.http.wire import add_host, content_type, parse_target
 from protocols.stream import BACKLOG, tcp_listener, unix_listener
 from storage import pool
 from storage.errors import StorageError
@@ -128,7 +128,7 @@ class HttpServer:
                 self._listeners.append(unix_listener(unix_path))
                 self._unix_path = unix_path
         except OSError:
-            self._close()
+            self.close()
             raise
 
     async def run(self) -> None:
@@ -147,7 +147,7 @@ class HttpServer:
             shutdown_timeout=SHUTDOWN,
         )
         async with AsyncExitStack() as ending:
-            ending.callback(self._close)
+            ending.callback(self.close)
             ending.push_async_callback(runner.cleanup)
             await runner.setup()
             if (server := runner.server) is None:
@@ -162,7 +162,8 @@ class HttpServer:
                 ending.callback(acceptor.close)
             await loop.create_future()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of every socket; for an owner that binds but never runs."""
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
@@ -340,7 +341,7 @@ class Door(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._inner is not None:
-            self._inner.data_received(data)
+            self._inner.data_received(add_host(data))
         elif self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write(busy(self._limits.retry_after))
             self._transport.write_eof()

@@ -27,6 +27,7 @@ RANGE = re.compile(
     rf"bytes=(?:[ \t]*,)*[ \t]*([0-9]{{0,{RANGE_DIGITS}}})-([0-9]{{0,{RANGE_DIGITS}}})(?:[ \t]*,)*", re.I
 )
 ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+HOST_FIELD = re.compile(rb"\r\nhost[ \t]*:", re.I)
 ESCAPED_BADLY = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -76,6 +77,21 @@ def parse_target(target: str) -> str:
         if character < " " or character == "\x7f":
             raise WireError("control character in a name", at)
     return re.sub("/+", "/", name).lstrip("/")
+
+
+def add_host(data: bytes) -> bytes:
+    """Give an HTTP/1.1 GET or HEAD that arrived in one piece the Host field it lacks; all else comes back as it is.
+
+    RFC 9112 §3.2 has such a request refused, which aiohttp does; small loaders forget the field (quirks H-8), and a
+    box that has one tree for every name can answer them.
+    """
+    line, _, rest = data.partition(b"\r\n")
+    if not (line.startswith((b"GET ", b"HEAD ")) and line.endswith(b" HTTP/1.1")):
+        return data
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or HOST_FIELD.search(data, 0, end):
+        return data
+    return line + b"\r\nHost: box\r\n" + rest
 
 
 def parse_range(field: str) -> ByteRange | None:
