@@ -15,10 +15,11 @@ from typing_extensions import Buffer
 from protocols.ethernet import packet_socket
 
 RTMGRP_LINK = 1  # linux/rtnetlink.h: the netlink group of link events
-# linux/if.h. RUNNING comes after LOWER_UP (carrier), by a worker of the kernel that may be a second late: only then does
-# the interface have a queue, and what is sent before is dropped without an error.
+# linux/if.h. RUNNING comes after LOWER_UP (carrier), by a worker of the kernel that may be a second late: only then
+# does the interface have a queue, and what is sent before is dropped without an error.
 IFF_RUNNING = 0x40
 IFF_LOWER_UP = 0x10000
+SHORTEST_FRAME = 60  # bytes, without the checksum (IEEE 802.3 §4.2.3.3)
 LARGEST_FRAME = 65535 + 18  # bytes; the largest MTU Linux allows, with an Ethernet header and a tag
 FRAMES_PER_WAKE = 64  # frames served before the loop gets its turn: under 2 ms of work at 30 us each
 # What a send may meet on a healthy box: the link is down or being replaced, or a queue is full. The peer asks again.
@@ -65,9 +66,8 @@ class PacketPort:
 
     async def bind(self, interface: str) -> None:
         """Open the socket and the event source. Raises: OSError (ENODEV for an unknown interface, EPERM)."""
-        self._routes = AsyncIPRoute()
         try:
-            await self._routes.bind(groups=RTMGRP_LINK)  # before the first look, so that no change falls between
+            self._routes = await open_routes()
             link = await find_link(self._routes, interface)
             if link is None:
                 raise OSError(errno.ENODEV, f"there is no interface named {interface}")
@@ -88,8 +88,7 @@ class PacketPort:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._socket, self._drain, self._socket)
         try:
-            while True:
-                await self._follow(self._routes, self._socket)
+            await self._follow(self._routes, self._socket)
         finally:
             loop.remove_reader(self._socket)
             self.close()
@@ -109,7 +108,7 @@ class PacketPort:
             self._counts["unsent_unbound"] += 1
             return False
         try:
-            self._socket.sendmsg(parts)
+            self._socket.sendmsg(padded(parts))
         except OSError as error:
             if error.errno not in SEND_LOSSES:
                 raise
@@ -132,15 +131,18 @@ class PacketPort:
             self._on_frame(self._buffer[:size])
 
     async def _follow(self, routes: AsyncIPRoute, sock: socket.socket) -> None:
-        """Take the next batch of link events; where the kernel had to drop some, look afresh."""
-        try:
-            async for message in routes.get():
-                self._on_message(message, sock)
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            self._counts["link_events_lost"] += 1
-            self._take(await find_link(routes, self.link.name), sock)
+        while True:
+            try:
+                async for message in routes.get():  # one batch
+                    self._on_message(message, sock)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                # The kernel had to drop events, and pyroute2 0.9 raises the error again at each later use: start over.
+                self._counts["link_events_lost"] += 1
+                routes.close()
+                routes = self._routes = await open_routes()
+                self._take(await find_link(routes, self.link.name), sock)
 
     def _on_message(self, message: Any, sock: socket.socket) -> None:
         # A port that leaves a bridge is announced as deleted too, in the bridge's family: not our business.
@@ -179,6 +181,22 @@ class PacketPort:
             return False
         self._log.info("interface_rebound", index=link.index)
         return True
+
+
+def padded(parts: Sequence[Buffer]) -> Sequence[Buffer]:
+    """The parts of a frame, with zeros behind where they are fewer than 60 bytes.
+
+    Network cards do that; virtual ones may not, and aoetools 36 waits for ever on a frame that is shorter.
+    """
+    missing = SHORTEST_FRAME - sum(memoryview(part).nbytes for part in parts)
+    return parts if missing <= 0 else (*parts, bytes(missing))
+
+
+async def open_routes() -> AsyncIPRoute:
+    """A netlink socket that hears of links from now on; open it before looking, so that no change falls between."""
+    routes = AsyncIPRoute()
+    await routes.bind(groups=RTMGRP_LINK)
+    return routes
 
 
 async def find_link(routes: AsyncIPRoute, interface: str) -> Link | None:
