@@ -1,0 +1,254 @@
+"""Who is answered, and with what events: captures of real machines, and the ones that must get silence."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.dhcp.reply import LARGEST_REPLY
+from protocols.dhcp.request import BootRequest, Via
+from protocols.dhcp.session import (
+    BootServerAsked,
+    Discovered,
+    HostSeen,
+    HttpBootAsked,
+    Offer,
+    Offered,
+    Outcome,
+    Refusal,
+    Refused,
+    answer,
+)
+from protocols.dhcp.wire import MIN_PACKET, MessageType, Op, Option, Packet, build_packet, parse_packet
+from protocols.errors import WireError
+from tests.protocols.dhcp.vectors import read_capture
+
+BOX = "10.77.0.2"
+BOX_ID = bytes((10, 77, 0, 2))
+ROUTER_ID = bytes((10, 77, 0, 1))
+MAC = "52:54:00:77:00:01"
+NOBODY = ("0.0.0.0", 68)
+OFFER = Offer("loader.bin")
+REFUSAL = Refusal("no loader")
+SEEN = HostSeen(MAC, None)
+
+
+def plan(request: BootRequest) -> Offer | Refusal:
+    """Everyone is offered the same."""
+    return OFFER
+
+
+def refuse(request: BootRequest) -> Offer | Refusal:
+    """Nobody is offered anything."""
+    return REFUSAL
+
+
+def request(message: MessageType | None, **options: bytes) -> Packet:
+    """A PXE client's packet; options are given by name, and without a value left out."""
+    named = {"VENDOR_CLASS": b"PXEClient:Arch:00000:UNDI:002001", "ARCHITECTURE": b"\0\0", **options}
+    codes: dict[int, bytes] = {} if message is None else {Option.MESSAGE_TYPE: bytes((message,))}
+    codes |= {Option[name]: value for name, value in named.items() if value}
+    return Packet(op=Op.REQUEST, xid=7, chaddr=bytes.fromhex("525400770001").ljust(16, b"\0"), options=codes)
+
+
+def settle(packet: Packet, via: Via = "67", source: tuple[str, int] = NOBODY) -> Outcome:
+    """What becomes of a packet."""
+    return answer(build_packet(packet), via=via, source=source, address=BOX, plan=plan)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "via", "source"),
+    [
+        ("ovmf", 0, "67", NOBODY),
+        ("ovmf-4011", -1, "4011", ("10.77.0.173", 4011)),
+        ("ipxe-rom", 0, "67", NOBODY),
+        ("ipxe-rom-4011", -1, "4011", ("10.77.0.173", 68)),
+    ],
+)
+def test_replies_that_firmware_took(name: str, number: int, via: Via, source: tuple[str, int]) -> None:
+    """Byte for byte what that machine booted from when it was captured."""
+    outcome = answer(read_capture(name)[number], via=via, source=source, address=BOX, plan=plan)
+    assert outcome.answer is not None
+    assert outcome.answer.datagram == read_capture(f"{name}-reply")[0]
+    assert outcome.answer.destination == (source if via == "4011" else ("255.255.255.255", 68))
+
+
+@pytest.mark.parametrize("name", ["ovmf", "ipxe-rom", "ipxe-snponly", "ipxe-undionly"])
+def test_requests_to_the_real_dhcp_server(name: str) -> None:
+    """Every machine's REQUEST names the server it goes to, and is heard as a sign of life (D-18)."""
+    packet = read_capture(name)[1]
+    outcome = answer(packet, via="67", source=NOBODY, address=BOX, plan=plan)
+    assert outcome == Outcome("for_others", events=(HostSeen(MAC, "10.77.0.173"),))
+
+
+def test_discover() -> None:
+    """Discovered, then offered."""
+    outcome = settle(request(MessageType.DISCOVER))
+    asked = outcome.events[1]
+    assert isinstance(asked, Discovered)
+    assert outcome.counted == "offers"
+    assert outcome.events == (SEEN, Discovered(asked.request), Offered(asked.request, OFFER))
+
+
+@pytest.mark.parametrize("message", [MessageType.REQUEST, MessageType.INFORM])
+def test_boot_server(message: MessageType) -> None:
+    """Port 4011 answers both kinds, by an ACK."""
+    outcome = settle(replace(request(message), ciaddr="10.77.0.9"), "4011", ("10.77.0.9", 4011))
+    assert outcome.counted == "boot_server_replies"
+    assert outcome.answer is not None
+    assert parse_packet(outcome.answer.datagram).options[Option.MESSAGE_TYPE] == bytes((MessageType.ACK,))
+    assert [type(event) for event in outcome.events] == [BootServerAsked]
+
+
+@pytest.mark.parametrize(
+    ("message", "server"),
+    [(MessageType.REQUEST, BOX_ID), (MessageType.INFORM, BOX_ID), (MessageType.INFORM, b"")],
+)
+def test_named_on_port_67(message: MessageType, server: bytes) -> None:
+    """There a REQUEST is ours when it names us, an INFORM when it names nobody else (D-18)."""
+    outcome = settle(request(message, SERVER_ID=server))
+    assert outcome.counted == "boot_server_replies"
+    assert [type(event) for event in outcome.events] == [HostSeen, BootServerAsked]
+
+
+@pytest.mark.parametrize(
+    ("packet", "via"),
+    [
+        (request(MessageType.REQUEST), "67"),
+        (request(MessageType.REQUEST, SERVER_ID=ROUTER_ID), "67"),
+        (request(MessageType.INFORM, SERVER_ID=ROUTER_ID), "67"),
+        (request(MessageType.DECLINE), "67"),
+        (request(MessageType.RELEASE), "67"),
+        (request(MessageType.DISCOVER), "4011"),
+    ],
+)
+def test_for_others(packet: Packet, via: Via) -> None:
+    """A PXE client's words to other servers."""
+    outcome = settle(packet, via)
+    assert (outcome.counted, outcome.answer) == ("for_others", None)
+
+
+@pytest.mark.parametrize("message", MessageType)
+@pytest.mark.parametrize("via", ["67", "4011"])
+def test_plain_clients_get_silence(message: MessageType, via: Via) -> None:
+    """Whatever they say; on port 67 they are a sign of life."""
+    outcome = settle(request(message, VENDOR_CLASS=b"udhcp 1.35.0", REQUESTED_ADDRESS=b"\x0a\x4d\0\x09"), via)
+    seen = (HostSeen(MAC, "10.77.0.9"),) if via == "67" else ()
+    assert outcome == Outcome("plain_clients", events=seen)
+
+
+def test_http_boot_gets_silence() -> None:
+    """It is told of, so that it can be logged."""
+    packet = request(MessageType.DISCOVER, VENDOR_CLASS=b"HTTPClient:Arch:00016:UNDI:003001", ARCHITECTURE=b"\0\x10")
+    outcome = settle(packet)
+    assert (outcome.counted, outcome.answer) == ("http_clients", None)
+    assert [type(event) for event in outcome.events] == [HostSeen, HttpBootAsked]
+
+
+@pytest.mark.parametrize("packet", [request(None), replace(request(MessageType.OFFER), op=Op.REPLY)])
+def test_no_dhcp_request(packet: Packet) -> None:
+    """BOOTP without DHCP, and other servers' replies."""
+    assert settle(packet) == Outcome("not_dhcp_requests")
+
+
+def test_hardware_address_that_is_no_mac() -> None:
+    """Such a machine boots, but is no sign of life of any MAC."""
+    outcome = settle(replace(request(MessageType.DISCOVER), hlen=16))
+    assert [type(event) for event in outcome.events] == [Discovered, Offered]
+
+
+def test_refused_discover() -> None:
+    """No reply, and the reason."""
+    datagram = build_packet(request(MessageType.DISCOVER))
+    outcome = answer(datagram, via="67", source=NOBODY, address=BOX, plan=refuse)
+    asked = outcome.events[1]
+    assert isinstance(asked, Discovered)
+    assert outcome == Outcome("refused", events=(SEEN, asked, Refused(asked.request, "no loader")))
+
+
+def test_refused_on_4011() -> None:
+    """The boot server was asked in vain."""
+    datagram = build_packet(request(MessageType.REQUEST))
+    outcome = answer(datagram, via="4011", source=("10.77.0.9", 68), address=BOX, plan=refuse)
+    asked = outcome.events[0]
+    assert isinstance(asked, BootServerAsked)
+    assert asked.offer is None
+    assert outcome == Outcome("refused", events=(asked, Refused(asked.request, "no loader")))
+
+
+def test_signed_boot_file() -> None:
+    """A boot item with the BIS bit is refused (B-3)."""
+    outcome = settle(request(MessageType.REQUEST, VENDOR_SPECIFIC=b"\x47\4\0\1\x80\0\xff"), "4011", ("10.77.0.9", 68))
+    assert outcome.answer is None
+    assert isinstance(outcome.events[-1], Refused)
+    assert "signed boot file" in outcome.events[-1].reason
+
+
+def test_boot_item() -> None:
+    """A boot item is echoed; in a DISCOVER it has no meaning."""
+    item = b"\x47\4\x80\0\0\0\xff"
+    outcome = settle(request(MessageType.REQUEST, VENDOR_SPECIFIC=item), "4011", ("10.77.0.9", 68))
+    assert outcome.answer is not None
+    assert parse_packet(outcome.answer.datagram).options[Option.VENDOR_SPECIFIC] == item
+    offered = settle(request(MessageType.DISCOVER, VENDOR_SPECIFIC=item)).answer
+    assert offered is not None
+    assert parse_packet(offered.datagram).options[Option.VENDOR_SPECIFIC] == b"\6\1\x08\xff"
+
+
+def test_name_that_does_not_fit() -> None:
+    """The operator is told, the machine is not sent half an offer."""
+    datagram = build_packet(request(MessageType.DISCOVER))
+    outcome = answer(datagram, via="67", source=NOBODY, address=BOX, plan=lambda asked: Offer("x" * 256))
+    assert outcome.answer is None
+    assert isinstance(outcome.events[-1], Refused)
+    assert outcome.events[-1].reason == "the boot file's name does not fit in a reply of 548 bytes"
+
+
+def test_malformed_option() -> None:
+    """A broken option that the answer rests on makes the packet malformed."""
+    with pytest.raises(WireError, match="option 57 has 1 bytes"):
+        settle(request(MessageType.DISCOVER, MAX_MESSAGE_SIZE=b"\5"))
+
+
+known_options = st.sampled_from([int(option) for option in Option if option not in (Option.PAD, Option.END)])
+vendor_classes = st.sampled_from([b"PXEClient", b"PXEClient:Arch:00007:UNDI:003000", b"HTTPClient", b"", b"MSFT 5.0"])
+noise = st.dictionaries(known_options, st.binary(max_size=300), max_size=5)
+
+
+@given(
+    options=noise,
+    vendor_class=vendor_classes,
+    message=st.integers(0, 255),
+    via=st.sampled_from(("67", "4011")),
+    giaddr=st.sampled_from(("0.0.0.0", "10.9.0.1")),
+    hlen=st.integers(0, 16),
+    boot_file=st.text(max_size=300),
+)
+def test_any_client(
+    options: dict[int, bytes], vendor_class: bytes, message: int, via: Via, giaddr: str, hlen: int, boot_file: str
+) -> None:
+    """Never a NAK, never an address, never too long or short, never a word to whom does not want PXE."""
+    fixed: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((message,)), Option.VENDOR_CLASS: vendor_class}
+    packet = Packet(op=Op.REQUEST, xid=1, hlen=hlen, giaddr=giaddr, options={**options, **fixed})
+    try:
+        outcome = answer(build_packet(packet), via=via, source=NOBODY, address=BOX, plan=lambda asked: Offer(boot_file))
+    except WireError:
+        return
+    if outcome.answer is None:
+        return
+    assert vendor_class.startswith(b"PXEClient") or b"iPXE" in options.get(Option.USER_CLASS, b"")
+    reply = parse_packet(outcome.answer.datagram)
+    assert reply.options[Option.MESSAGE_TYPE] == bytes((MessageType.OFFER if via == "67" and message == 1 else 5,))
+    assert MIN_PACKET <= len(outcome.answer.datagram) <= LARGEST_REPLY
+    assert (reply.xid, reply.hlen, reply.giaddr, reply.yiaddr) == (1, hlen, giaddr, "0.0.0.0")
+
+
+@given(st.binary(max_size=600), st.sampled_from(("67", "4011")))
+def test_any_datagram(datagram: bytes, via: Via) -> None:
+    """Junk is malformed or gets silence."""
+    try:
+        outcome = answer(datagram, via=via, source=NOBODY, address=BOX, plan=plan)
+    except WireError:
+        return
+    assert outcome.answer is None
