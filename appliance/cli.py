@@ -32,7 +32,7 @@ app = typer.Typer(
 SERVE_EXAMPLES = """
 Serve the boot tree on one interface: ProxyDHCP, TFTP, HTTP, NBD and AoE, beside the DHCP server that the LAN has.
 
-The tree holds [bold]boot/linux[/], [bold]boot/initrd[/] and [bold]image/NAME[/]; the rest is made up where it is absent.
+The tree holds [bold]boot/linux[/], [bold]boot/initrd[/] and [bold]image/NAME[/]; what else a boot needs is made up.
 
 [bold]Examples[/]
 

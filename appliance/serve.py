@@ -105,20 +105,27 @@ class Appliance:
         return {"interface": self._interface, "address": self._address}
 
     async def bind(self) -> None:
-        """Open every port. Raises: OperatorError naming service, port and who holds it."""
+        """Open every port, or none. Raises: OperatorError naming service, port and who holds it."""
         address, interface = self._address, self._interface
-        with host.binding("ProxyDHCP", "udp", address, 67):
-            await self.dhcp.bind(interface, address)
-        with host.binding("TFTP", "udp", address, 69):
-            await self.tftp.bind(address, interface=interface)
-        with host.binding("NBD", "tcp", address, 10809):
-            await self.nbd.bind(address)
-        with host.binding("HTTP", "tcp", address, 80):
-            await self.http.bind(address, unix_path=claim_socket(self._config.socket))
-        with host.binding("AoE", "raw", interface, 0):
-            await self.aoe.bind(interface)
-        with host.binding("ARP", "raw", interface, 0):
-            await self.arp.bind(interface)
+        with contextlib.ExitStack() as opened:
+            with host.binding("ProxyDHCP", "udp", address, 67):
+                await self.dhcp.bind(interface, address)
+                opened.callback(self.dhcp.close)
+            with host.binding("TFTP", "udp", address, 69):
+                await self.tftp.bind(address, interface=interface)
+                opened.callback(self.tftp.close)
+            with host.binding("NBD", "tcp", address, 10809):
+                await self.nbd.bind(address)
+                opened.callback(self.nbd.close)
+            with host.binding("HTTP", "tcp", address, 80):
+                await self.http.bind(address, unix_path=claim_socket(self._config.socket))
+                opened.callback(self.http.close)
+            with host.binding("AoE", "raw", interface, 0):
+                await self.aoe.bind(interface)
+                opened.callback(self.aoe.close)
+            with host.binding("ARP", "raw", interface, 0):
+                await self.arp.bind(interface)
+            opened.pop_all()
         for entry in self.catalog:
             self._add_target(entry)
 

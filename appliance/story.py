@@ -111,9 +111,14 @@ class Story:
                 pass
 
     def on_nbd(self, event: nbd.NbdEvent) -> None:
-        """NBD: a root was connected."""
-        if isinstance(event, nbd.ExportOpened):
-            self._timeline.note(Stage.ROOT_CONNECTED, address=event.client, detail=f"nbd {event.export}")
+        """NBD: a root was connected, or let go."""
+        match event:
+            case nbd.ExportOpened(client=client, export=export):
+                self._timeline.note(Stage.ROOT_CONNECTED, address=client, detail=f"nbd {export}")
+            case nbd.ExportClosed():
+                self._count_nbd(event)  # what was read since the last poll
+            case _:
+                pass  # refusals are the room's to count and log
 
     def on_aoe(self, event: aoe.Event) -> None:
         """AoE: a target was identified."""
@@ -124,13 +129,16 @@ class Story:
     def poll(self, connections: list[nbd.Connection], initiators: list[Initiator]) -> None:
         """Take over the byte counters of every open root; called about once a second."""
         for each in connections:
-            source = f"nbd {each.export}:{each.port}"
-            self._timeline.traffic(
-                source, address=each.client, bytes_read=each.bytes_read, bytes_written=each.bytes_written
-            )
+            self._count_nbd(each)
         for one in initiators:
             source = f"aoe e{one.shelf}.{one.slot}"
             self._timeline.traffic(source, mac=one.mac, bytes_read=one.bytes_read, bytes_written=one.bytes_written)
+
+    def _count_nbd(self, told: nbd.Connection | nbd.ExportClosed) -> None:
+        source = f"nbd {told.export}:{told.port}"
+        self._timeline.traffic(
+            source, address=told.client, bytes_read=told.bytes_read, bytes_written=told.bytes_written
+        )
 
     def _note_request(self, stage: Stage, request: dhcp.BootRequest, detail: str) -> None:
         self._timeline.note(

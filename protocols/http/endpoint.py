@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import structlog
 from aiohttp import web
@@ -150,8 +151,7 @@ class HttpServer:
             ending.callback(self.close)
             ending.push_async_callback(runner.cleanup)
             await runner.setup()
-            if (server := runner.server) is None:
-                raise AssertionError("a runner that is set up has a server")
+            server = cast(web.Server, runner.server)  # there is one, once it is set up
             for listener in self._listeners:
                 doors = (
                     partial(Door, self._lobby, self.limits, self.counts, server)
@@ -309,7 +309,7 @@ class Door(asyncio.Protocol):
     reset can overtake the answer.
     """
 
-    __slots__ = ("_client", "_counts", "_deadline", "_factory", "_inner", "_limits", "_lobby", "_transport")
+    __slots__ = ("_client", "_counts", "_deadline", "_factory", "_inner", "_is_told", "_limits", "_lobby", "_transport")
 
     def __init__(
         self, lobby: Lobby, limits: HttpLimits, counts: Counter[str], factory: Callable[[], asyncio.Protocol]
@@ -318,49 +318,47 @@ class Door(asyncio.Protocol):
         self._limits = limits
         self._counts = counts
         self._factory = factory
-        self._client = ""
-        self._inner: asyncio.Protocol | None = None
-        self._transport: asyncio.Transport | None = None
+        self._client = LOCAL
+        self._inner = asyncio.Protocol()  # deaf and dumb: who is refused talks to nobody
+        self._transport: asyncio.Transport | None = None  # of one that is refused
+        self._is_told = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        self._client = peer[0] if peer else LOCAL  # None: it was reset before we looked
+        if peer := transport.get_extra_info("peername"):  # None: it was reset before we looked
+            self._client = peer[0]
         if self._lobby.enter(self._client):
             self._inner = self._factory()
             self._inner.connection_made(transport)
             return
         self._counts["turned_away"] += 1
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a TCP connection has a two-way transport")
-        if not self._lobby.start_refusal():
-            transport.abort()
-            return
-        self._transport = transport
-        self._deadline = asyncio.get_running_loop().call_later(self._limits.turn_away, transport.abort)
+        self._transport = cast(asyncio.Transport, transport)
+        if self._lobby.start_refusal():
+            self._deadline = asyncio.get_running_loop().call_later(self._limits.turn_away, self._transport.abort)
+        else:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._inner is not None:
+        if self._transport is None:
             self._inner.data_received(add_host(data))
-        elif self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
+        elif not self._is_told:
+            self._is_told = True
             self._transport.write(busy(self._limits.retry_after))
             self._transport.write_eof()
 
     def eof_received(self) -> bool | None:
-        return None if self._inner is None else self._inner.eof_received()
+        return self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.pause_writing()
+        self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.resume_writing()
+        self._inner.resume_writing()
 
     def connection_lost(self, failure: Exception | None) -> None:
-        if self._inner is not None:
+        self._inner.connection_lost(failure)
+        if self._transport is None:
             self._lobby.leave(self._client)
-            self._inner.connection_lost(failure)
         elif self._deadline is not None:
             self._deadline.cancel()
             self._lobby.end_refusal()

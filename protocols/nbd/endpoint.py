@@ -6,10 +6,11 @@ handing sockets to a successor.
 """
 
 import asyncio
+import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from typing import cast
 
@@ -17,16 +18,27 @@ import structlog
 
 from protocols.errors import WireError
 from protocols.nbd.admission import Admission
-from protocols.nbd.events import Connection, ExportClosed, ExportOpened, ExportRefused, NbdEvent
+from protocols.nbd.events import Connection, ExportClosed, ExportOpened, ExportRefused, Find, Names, NbdEvent, Report
 from protocols.nbd.exchange import Result, read_in_memory, sector_size, sector_view, steps_of
 from protocols.nbd.handshake import Agreement, Ended, ExportAsked, Handshake, NamesAsked
 from protocols.nbd.limits import NbdLimits
-from protocols.nbd.transmission import Answer, Command, Disconnected, Transmission
+from protocols.nbd.transmission import Answer, Command, Transmission
 from protocols.nbd.wire import CommandType
 from storage.errors import StorageError
 from storage.image import Image
 
-__all__ = ["Connection", "ExportClosed", "ExportOpened", "ExportRefused", "NbdEvent", "NbdLimits", "NbdServer"]
+__all__ = [
+    "Connection",
+    "ExportClosed",
+    "ExportOpened",
+    "ExportRefused",
+    "Find",
+    "Names",
+    "NbdEvent",
+    "NbdLimits",
+    "NbdServer",
+    "Report",
+]
 
 RECEIVE_BUFFER = 256 << 10  # bytes; one kernel read, shared by all connections: it is emptied before the next
 COMMANDS_PER_TURN = 256  # of one connection, before the others get the loop: a few milliseconds
@@ -34,11 +46,6 @@ BYTES_PER_TURN = 4 << 20  # likewise, for large reads
 BACKLOG = 1024  # connections that wait to be accepted: all rooms reconnect at once when the server restarts
 KEEPALIVE_IDLE = 60  # seconds; below the five minutes of common NAT tables (quirks N-7)
 KEEPALIVE_INTERVAL = 30  # seconds
-
-
-Find = Callable[[str, str], Awaitable[Image]]
-Names = Callable[[str], list[str]]
-Report = Callable[[NbdEvent], None]
 
 
 class _Peer(asyncio.BufferedProtocol):
@@ -61,7 +68,7 @@ class _Peer(asyncio.BufferedProtocol):
         if not self.server.admit(self):
             self.transport.abort()
             return
-        _tune(transport.get_extra_info("socket"), self.server.limits)
+        self._tune(transport.get_extra_info("socket"))
         self.transport.set_write_buffer_limits(high=self.server.limits.unsent)
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(self.server.limits.handshake_seconds, self.abort, "handshake_timed_out")
@@ -111,12 +118,11 @@ class _Peer(asyncio.BufferedProtocol):
             self._steer_reading()
 
     def serve(self, agreement: Agreement, image: Image, rest: bytes) -> None:
-        """Go over to transmission; `rest` is what the client sent ahead."""
+        """Go over to transmission at the next advance; `rest` is what the client sent ahead."""
         self._deadline.cancel()
         self._phase = _Service(self, agreement, image)
         self.server.report(ExportOpened(self.address, self.port, agreement.export))
         self._phase.session.receive(rest)
-        self.advance()
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Run `work` as this connection's; a bug in it ends the connection, with a traceback, and no other's root."""
@@ -145,10 +151,16 @@ class _Peer(asyncio.BufferedProtocol):
             self.log.error("connection_crashed", exc_info=failure)
             self.abort("crashed")
 
+    def _tune(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
+        silence = int(self.server.limits.silence_seconds * 1000)  # the kernel wants milliseconds
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silence)
+
     def _steer_reading(self) -> None:
-        if self.transport.is_closing() or self._phase is None:
-            return
-        if self._phase.wants_data and not self.is_clogged:
+        if self._phase is not None and self._phase.wants_data and not self.is_clogged:
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()
@@ -178,7 +190,6 @@ class _Negotiation:
 
     def advance(self) -> None:
         """Answer options until data or an answer is missing, or the client does not read."""
-        event = None
         while not self._peer.is_clogged and (event := self.session.next_event()) is not None:
             if isinstance(event, ExportAsked):
                 self._peer.start(self._find(event.name))
@@ -200,7 +211,6 @@ class _Negotiation:
             self._send()
             if agreement is not None:
                 peer.serve(agreement, image, self.session.take_rest())
-                return
         peer.advance()
 
     def _refuse(self, name: str, failure: OSError | StorageError) -> None:
@@ -212,8 +222,7 @@ class _Negotiation:
         self.session.missing(message, forbidden=isinstance(failure, PermissionError))
 
     def _send(self) -> None:
-        output = self.session.take_output()
-        if output:
+        if output := self.session.take_output():
             self._peer.transport.write(output)
 
 
@@ -231,6 +240,7 @@ class _Service:
         self._again: asyncio.Handle | None = None
         self._bytes_read = self._bytes_written = self._requests = 0
         self._since = time.time()
+        self._has_failed = False
 
     @property
     def wants_data(self) -> bool:
@@ -243,9 +253,9 @@ class _Service:
 
     def advance(self) -> None:
         """Take requests until there is none, a bound is reached, the client does not read, or the turn is over."""
-        enough = self._bytes_read + BYTES_PER_TURN
+        began = self._bytes_read
         for _ in range(COMMANDS_PER_TURN):
-            if self._bytes_read >= enough:
+            if self._bytes_read - began >= BYTES_PER_TURN:
                 self._go_on_later()
                 break
             event = None if self._peer.is_clogged else self.session.next_event()
@@ -255,16 +265,16 @@ class _Service:
                 self._begin(event)
             elif isinstance(event, Answer):
                 self._queue([event.data])
-            elif isinstance(event, Disconnected):
+            else:
                 self.is_leaving = True
         else:
             self._go_on_later()
         self._send()
-        self._leave_when_done()
+        if self.is_leaving and not self.session.requests_in_flight:
+            self._peer.leave("disconnected")
 
     def _go_on_later(self) -> None:
-        if self._again is None:
-            self._again = asyncio.get_running_loop().call_soon(self._go_on)
+        self._again = self._again or asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._again = None
@@ -275,7 +285,7 @@ class _Service:
         try:
             data = read_in_memory(self._image, command)
         except StorageError as failure:
-            self._queue([self.session.fail(command, failure.errno, str(failure))])
+            self._queue([self._fail(command, failure)])
             return
         if data is None:
             self._peer.start(self._finish(command))
@@ -289,12 +299,18 @@ class _Service:
             for step in steps_of(self._image, command, self._peer.server.limits):
                 result = await asyncio.get_running_loop().run_in_executor(None, step)
         except StorageError as failure:
-            reply: list[bytes | memoryview] = [self.session.fail(command, failure.errno, str(failure))]
+            self._queue([self._fail(command, failure)])
         else:
-            reply = self._reply(command, result)
-        self._queue(reply)
+            self._queue(self._reply(command, result))
         self._send()
         self._peer.advance()
+
+    def _fail(self, command: Command, failure: StorageError) -> bytes:
+        self._peer.server.counts["commands_failed"] += 1
+        if not self._has_failed:  # once a connection: a broken disk fails every read of every client
+            self._has_failed = True
+            self._peer.log.error("command_failed", export=self._export, offset=command.offset, reason=str(failure))
+        return self.session.fail(command, failure.errno, os.strerror(failure.errno))
 
     def _reply(self, command: Command, result: Result) -> list[bytes | memoryview]:
         if isinstance(result, bytes):
@@ -316,10 +332,6 @@ class _Service:
         if self._queued:
             pieces, self._queued, self._queued_bytes = self._queued, [], 0
             self._peer.transport.writelines(pieces)
-
-    def _leave_when_done(self) -> None:
-        if self.is_leaving and not self.session.requests_in_flight:
-            self._peer.leave("disconnected")
 
 
 class NbdServer:
@@ -373,6 +385,11 @@ class NbdServer:
                 self._emptied.clear()
                 await self._emptied.wait()
 
+    def close(self) -> None:
+        """Let go of the listening socket; for an owner that binds but never runs."""
+        if self._listener is not None:
+            self._listener.close()
+
     def connections(self) -> list[Connection]:
         """Every connection that is in transmission now."""
         return [found for peer in self._peers if (found := peer.snapshot()) is not None]
@@ -392,11 +409,3 @@ class NbdServer:
         self._admission.release(peer.address)
         if not self._peers:
             self._emptied.set()
-
-
-def _tune(sock: socket.socket, limits: NbdLimits) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.silence_seconds * 1000))
