@@ -27,18 +27,7 @@ from protocols.nbd.wire import CommandType
 from storage.errors import StorageError
 from storage.image import Image
 
-__all__ = [
-    "Connection",
-    "ExportClosed",
-    "ExportOpened",
-    "ExportRefused",
-    "Find",
-    "Names",
-    "NbdEvent",
-    "NbdLimits",
-    "NbdServer",
-    "Report",
-]
+__all__ = ["Connection", "ExportClosed", "ExportOpened", "ExportRefused", "NbdEvent", "NbdLimits", "NbdServer"]
 
 RECEIVE_BUFFER = 256 << 10  # bytes; one kernel read, shared by all connections: it is emptied before the next
 COMMANDS_PER_TURN = 256  # of one connection, before the others get the loop: a few milliseconds
@@ -70,8 +59,8 @@ class _Peer(asyncio.BufferedProtocol):
             return
         self._tune(transport.get_extra_info("socket"))
         self.transport.set_write_buffer_limits(high=self.server.limits.unsent)
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(self.server.limits.handshake_seconds, self.abort, "handshake_timed_out")
+        seconds = self.server.limits.handshake_seconds
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self.abort, "handshake_timed_out")
         self._phase = _Negotiation(self)
         self._phase.advance()
 

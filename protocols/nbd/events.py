@@ -1,6 +1,9 @@
-"""What an NBD server reports to whoever keeps the story of each boot."""
+"""What an NBD server asks of its owner's policy, and reports to whoever keeps the story of each boot."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+from storage.image import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +51,6 @@ class Connection:
 
 
 NbdEvent = ExportOpened | ExportClosed | ExportRefused
+Find = Callable[[str, str], Awaitable[Image]]  # (export, client); raises FileNotFoundError or PermissionError
+Names = Callable[[str], list[str]]  # (client): the exports it may see
+Report = Callable[[NbdEvent], None]

@@ -35,7 +35,7 @@ class Command:
     """A valid request to carry out; hand its result to `answer_read`, `answer_status`, `succeed` or `fail`."""
 
     type: CommandType
-    flags: CommandFlag
+    flags: int  # CommandFlag's bits; making the enumeration's member costs as much as the rest of parsing
     cookie: int
     offset: int
     length: int
@@ -56,13 +56,8 @@ class Disconnected:
 
 TransmissionEvent = Command | Answer | Disconnected
 
-_FLAGS_OF_TYPE = {  # which flags a command may carry; FUA is allowed everywhere once offered
-    CommandType.READ: CommandFlag.DF,
-    CommandType.WRITE_ZEROES: CommandFlag.NO_HOLE,
-    CommandType.BLOCK_STATUS: CommandFlag.REQ_ONE,
-}
-_SUPPORTED = frozenset(CommandType) - {CommandType.TRIM}
 _WRITES = (CommandType.WRITE, CommandType.WRITE_ZEROES, CommandType.TRIM)
+_TYPES = {int(kind): kind for kind in CommandType}
 _KEPT_IN_MEMORY = (CommandType.READ, CommandType.WRITE)  # commands whose length is also bytes that we hold
 
 
@@ -82,13 +77,14 @@ class Transmission:
 
     __slots__ = (
         "_agreement",
-        "_allowed",
         "_at",
         "_buffer",
         "_bytes_in_flight",
         "_data",
         "_drain",
+        "_flags",
         "_is_over",
+        "_is_read_only",
         "_limits",
         "_refusal",
         "_request",
@@ -107,8 +103,8 @@ class Transmission:
         self._requests_in_flight = 0
         self._bytes_in_flight = 0
         self._is_over = False
-        is_fua_offered = bool(agreement.flags & TransmissionFlag.SEND_FUA)
-        self._allowed = CommandFlag.FUA if is_fua_offered else CommandFlag(0)
+        self._is_read_only = bool(agreement.flags & TransmissionFlag.READ_ONLY)
+        self._flags = _flags_of_commands(agreement.flags)
 
     @property
     def requests_in_flight(self) -> int:
@@ -168,7 +164,7 @@ class Transmission:
             return [wire.build_simple_reply(command.cookie), data]
         if not data:
             return [wire.build_chunk_header(command.cookie, wire.ChunkType.NONE, 0, is_last=True)]
-        if command.flags & CommandFlag.DF:
+        if command.flags & CommandFlag.DF or len(data) < HOLE_LEAST:
             return [wire.build_data_chunk(command.cookie, command.offset, len(data), is_last=True), data]
         return _chunks(command, data)
 
@@ -193,14 +189,12 @@ class Transmission:
     def _check(self, request: wire.Request) -> None:
         if request.type == CommandType.DISC:
             return
-        if request.type in _WRITES and self._agreement.flags & TransmissionFlag.READ_ONLY:
+        if self._is_read_only and request.type in _WRITES:
             raise _Refusal(Error.EPERM, "the export is read-only")
-        if request.type not in _SUPPORTED:
+        allowed = self._flags.get(request.type)
+        if allowed is None:
             raise _Refusal(Error.EINVAL, "command is not supported here")
-        allowed = self._allowed | _FLAGS_OF_TYPE.get(CommandType(request.type), CommandFlag(0))
-        if not self._agreement.structured:
-            allowed &= ~CommandFlag.DF
-        if request.flags & ~int(allowed):  # ~ of the flag itself would keep only bits that have names
+        if request.flags & ~allowed:
             raise _Refusal(Error.EINVAL, f"flags {request.flags:#x} do not fit the command")
         if request.type == CommandType.FLUSH:
             if request.offset or request.length:
@@ -232,8 +226,8 @@ class Transmission:
         if request.type == CommandType.WRITE and not self._gather(self._data, request.length):
             return None
         data, self._data, self._request = self._data, None, None
-        kind, flags = CommandType(request.type), CommandFlag(request.flags)
-        return Command(kind, flags, request.cookie, request.offset, request.length, data)
+        kind = _TYPES[request.type]
+        return Command(kind, request.flags, request.cookie, request.offset, request.length, data)
 
     def _gather(self, data: bytearray, length: int) -> bool:
         wanted = length - len(data)
@@ -270,6 +264,17 @@ class Transmission:
         if self._agreement.structured and kind in (CommandType.READ, CommandType.BLOCK_STATUS):
             return wire.build_error_chunk(cookie, error, message)
         return wire.build_simple_reply(cookie, error)
+
+
+def _flags_of_commands(offered: TransmissionFlag) -> dict[int, int]:
+    """The commands that we have, each with the bits it may carry, as plain ints: `~` of a flag drops unnamed bits."""
+    everywhere = CommandFlag.FUA if offered & TransmissionFlag.SEND_FUA else CommandFlag(0)
+    allowed = {kind: everywhere for kind in CommandType if kind is not CommandType.TRIM}
+    if offered & TransmissionFlag.SEND_DF:
+        allowed[CommandType.READ] |= CommandFlag.DF
+    allowed[CommandType.WRITE_ZEROES] |= CommandFlag.NO_HOLE
+    allowed[CommandType.BLOCK_STATUS] |= CommandFlag.REQ_ONE
+    return {int(kind): int(flags) for kind, flags in allowed.items()}
 
 
 def _weight(request: wire.Request | Command) -> int:

@@ -392,6 +392,7 @@ async def test_failed_reads_are_errors_of_the_request(disk: FileImage) -> None:
             file.truncate(MIB)
         assert await client.error_of(peer.request(READ, offset=MIB, length=512)) == errno.EIO
         assert await client.error_of(peer.request(READ, offset=0, length=3 * MIB)) == errno.EIO
+        assert lab.server.counts["commands_failed"] == 2
         assert await client.read(0, 512) == CONTENT[:512]
 
 
@@ -458,14 +459,15 @@ async def test_a_client_that_does_not_read_is_parked() -> None:
             assert len(await slow.take(16 + MIB)) == 16 + MIB
 
 
-async def test_a_parked_client_holds_bounded_memory() -> None:
-    """What waits in its transport is under the bound and one turn's reply."""
-    limits = NbdLimits(unsent=256 << 10)
+@pytest.mark.parametrize(("length", "pooled"), [(64 << 10, 0), (2 * MIB, 4 * MIB)])
+async def test_a_parked_client_holds_bounded_memory(length: int, pooled: int) -> None:
+    """What waits in its transport: the bound, one more batch, and what the pool was already at."""
+    limits = NbdLimits(unsent=256 << 10, bytes_in_flight=4 * MIB)
     async with serving(limits) as lab:
         slow = await lab.join()
-        await park(lab, slow, 400, 64 << 10)
+        await park(lab, slow, 400, length)
         (held,) = [found.transport.get_write_buffer_size() for found in lab.server._peers]
-        assert held <= 2 * limits.unsent + (64 << 10)
+        assert 0 < held <= 2 * limits.unsent + (64 << 10) + pooled
 
 
 async def test_many_small_requests_do_not_keep_the_loop() -> None:
@@ -503,6 +505,18 @@ async def test_a_port_in_use_is_told_at_bind() -> None:
         with pytest.raises(OSError) as caught:
             await second.bind("127.0.0.1", lab.server.port)
         assert caught.value.errno == errno.EADDRINUSE
+
+
+async def test_an_owner_that_never_runs_closes() -> None:
+    """The port is free again; closing what was never bound is nothing."""
+    first, second = (
+        NbdServer(find=Lab(NbdLimits()).find, names=lambda client: [], report=lambda event: None) for _ in range(2)
+    )
+    second.close()
+    await first.bind("127.0.0.1", 0)
+    first.close()
+    await second.bind("127.0.0.1", first.port)
+    second.close()
 
 
 async def test_run_without_bind_is_our_bug() -> None:

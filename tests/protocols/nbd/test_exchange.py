@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 def command(kind: CommandType, offset: int = 0, length: int = 0, flags: int = 0, data: bytes = b"") -> Command:
     """A command as the session gives it."""
-    return Command(kind, CommandFlag(flags), 7, offset, length, data)
+    return Command(kind, flags, 7, offset, length, data)
 
 
 def carry_out(image: Image, asked: Command, limits: NbdLimits | None = None) -> list[Result]:

@@ -21,7 +21,7 @@ from protocols.nbd.transmission import (
     whole_blocks,
     zero_runs,
 )
-from protocols.nbd.wire import CommandFlag, CommandType, Error
+from protocols.nbd.wire import CommandType, Error
 from tests.protocols.nbd import peer
 from tests.protocols.nbd.peer import Reply
 
@@ -72,7 +72,7 @@ def refusal(talk: Transmission, message: bytes) -> int:
 def test_read_becomes_a_command() -> None:
     """With its range and its cookie."""
     made = command(session(), peer.request(READ, cookie=99, offset=4096, length=512))
-    assert made == Command(CommandType.READ, CommandFlag(0), 99, 4096, 512, bytearray())
+    assert made == Command(CommandType.READ, 0, 99, 4096, 512, bytearray())
 
 
 def test_simple_read_reply_is_a_header_and_the_data() -> None:
@@ -130,7 +130,7 @@ def test_write_comes_with_its_data(step: int) -> None:
     talk = session(writable=True)
     write = peer.request(WRITE, offset=512, length=512, data=data)
     first, second = events(talk, write, peer.request(FLUSH), step=step)
-    assert first == Command(CommandType.WRITE, CommandFlag(0), 7, 512, 512, bytearray(data))
+    assert first == Command(CommandType.WRITE, 0, 7, 512, 512, bytearray(data))
     assert isinstance(second, Command)
     assert second.type is CommandType.FLUSH
 
