@@ -90,9 +90,10 @@ class Caller:
         async with asyncio.timeout(PATIENCE):
             return await self.reader.read()
 
-    async def ask(self, request: str, *, has_body: bool = True) -> Reply:
-        """Send a request, given without its empty line, and take the answer."""
+    async def ask(self, request: str, *, body: bytes = b"", has_body: bool = True) -> Reply:
+        """Send a request, given without its Host field and empty line, and take the answer."""
         self.send(request + "\nHost: box\n\n")
+        self.send(body)
         return await self.reply(has_body=has_body)
 
     async def close(self) -> None:
@@ -116,9 +117,9 @@ class Box:
         self._callers.push_async_callback(caller.close)
         return caller
 
-    async def ask(self, request: str, *, has_body: bool = True) -> Reply:
+    async def ask(self, request: str, *, body: bytes = b"", has_body: bool = True) -> Reply:
         """One request on a connection of its own."""
-        return await (await self.call()).ask(request, has_body=has_body)
+        return await (await self.call()).ask(request, body=body, has_body=has_body)
 
     async def finished(self) -> RequestFinished:
         """The next exchange that is over."""
