@@ -120,6 +120,27 @@ async def test_short_frames_are_padded_and_long_ones_counted() -> None:
         assert watched.counts["unsent_emsgsize"] == 1
 
 
+async def test_a_link_that_came_up_between_bind_and_run_is_told_and_sent_to() -> None:
+    """The ENETDOWN that was left on the socket does not fail the first send."""
+    ip("link", "set", "near", "down")
+    sent: asyncio.Queue[bool] = asyncio.Queue()
+    port = PacketPort(
+        LOCAL,
+        on_frame=lambda frame: None,
+        on_link=lambda link: sent.put_nowait(port.send((FRAME,))),
+        counts=Counter(),
+    )
+    await port.bind("near")
+    ip("link", "set", "near", "up")
+    async with watching():  # the link is up, and the first port's events wait for it
+        task = asyncio.create_task(port.run())
+        async with asyncio.timeout(5):
+            assert await sent.get()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
 async def test_before_binding_nothing_is_sent_and_nothing_runs() -> None:
     """Counted; running is our own bug."""
     watched = Watched()

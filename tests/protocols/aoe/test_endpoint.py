@@ -175,6 +175,17 @@ async def test_writes_reach_a_writable_image(tmp_path: Path) -> None:
         assert lan.server.initiators()[0].bytes_written == 1024
 
 
+async def test_writes_in_a_row_keep_their_own_bytes(tmp_path: Path) -> None:
+    """Frames that are taken from the socket before the first is written."""
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(8 * 512))
+    async with serving(Target(0, 1, FileImage(path, writable=True), "disk")) as lan:
+        tags = {lan.initiator.send(Command.ATA, ata(0x34, lba, 1, bytes([lba]) * 512)) for lba in range(8)}
+        while tags:
+            tags.discard((await lan.initiator.receive()).header.tag)
+        assert path.read_bytes() == b"".join(bytes([lba]) * 512 for lba in range(8))
+
+
 async def test_a_read_only_image_aborts_writes() -> None:
     """ABRT with ERR, at once."""
     async with serving(target()) as lan:
@@ -469,15 +480,19 @@ async def test_a_masked_out_machine_is_not_advertised_to() -> None:
 
 
 async def test_many_machines_take_turns_within_the_budget() -> None:
-    """One frame a round: both are told all the same."""
-    limits = AoeLimits(advertise_interval=0.01, adverts_per_interval=1)
+    """One frame a round: the first round tells one machine, the second the other."""
+    limits = AoeLimits(advertise_interval=0.3, adverts_per_interval=1)
     async with serving(target(), limits=limits) as lan:
         other = lan.also(OTHER)
         lan.server.advertise(CLIENT, 60)
         lan.server.advertise(OTHER, 60)
-        for _ in range(4):
-            await lan.initiator.receive()
-            await other.receive()
+        await lan.initiator.receive()
+        await other.receive()
+        before = lan.server.counts["adverts"]
+        await lan.initiator.receive()
+        assert lan.server.counts["adverts"] == before + 1
+        await other.receive()
+        assert lan.server.counts["adverts"] == before + 2
 
 
 # Binding
