@@ -1,5 +1,7 @@
 """Names as clients ask for them, made into paths relative to the boot tree's root."""
 
+import os
+
 UPLOADS = "upload"  # the folder that clients may write to; nothing of it is served back: it is hostile text
 PATH_MAX = 1024  # characters of a name; longer ones are no file of ours
 
@@ -13,6 +15,15 @@ def normalise(name: str) -> str:
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     if ".." in parts or any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise PermissionError(f"{name!r} leaves the boot tree")
-    if not parts or len(name) > PATH_MAX:
+    if not parts or len(name) > PATH_MAX or not _is_encodable(name):
         raise FileNotFoundError(name)
     return "/".join(parts)
+
+
+def _is_encodable(name: str) -> bool:
+    """Whether the file system could hold such a name at all: lone surrogates are text of no file."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True

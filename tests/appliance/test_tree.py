@@ -1,9 +1,12 @@
 """The boot tree: what names reach, what they must not, and what is made up where the operator wrote nothing."""
 
+import contextlib
 import hashlib
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from appliance.catalog import Catalog
 from appliance.config import Config
@@ -168,6 +171,20 @@ async def test_loaders_come_from_debians_packages(root: Path, tmp_path: Path) ->
     assert await text(tree_of(root, loader), "pxelinux.0") == "debian"
     (root / "pxelinux.0").write_bytes(b"own")
     assert await text(tree_of(root, loader), "pxelinux.0") == "own"
+
+
+NAMES = st.text(max_size=40) | st.lists(
+    st.sampled_from(["boot", "linux", "image", "KIWI", "config.", "..", ".", "\\", "\ud800", "a" * 300, "boot.ipxe"]),
+    max_size=6,
+).map("/".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(NAMES)
+async def test_no_name_brings_anything_but_a_file_or_a_refusal(root: Path, name: str) -> None:
+    """Whatever a stranger asks for, the service that asks on its behalf lives on."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        assert (await tree_of(root).open(name, CLIENT)).size >= 0
 
 
 def test_normalise_keeps_what_is_plain() -> None:
