@@ -105,7 +105,6 @@ async def test_a_request_byte_by_byte(box: Box) -> None:
     for byte in b"GET /x HTTP/1.1\r\nHost: box\r\n\r\n":
         caller.send(bytes([byte]))
         await caller.writer.drain()
-        await asyncio.sleep(0)
     assert (await caller.reply()).body == b"content"
 
 
