@@ -25,6 +25,7 @@ from storage.errors import StorageError
 from storage.image import Image, PaddedImage
 
 log = structlog.get_logger().bind(protocol="aoe")
+RESPONSE, FAILED = int(Flag.RESPONSE), int(Flag.RESPONSE | Flag.ERROR)  # numbers, as in Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +189,11 @@ class AoeServer:
 
     def _send_advert(self, session: TargetSession, destination: bytes) -> None:
         # Tag 0, since the driver leaves tags with bit 31 to user space and drops them.
-        header = self._header(session, destination, Flag.RESPONSE, Command.CONFIG, tag=0)
+        header = self._header(session, destination, RESPONSE, Command.CONFIG, tag=0)
         self.counts["adverts"] += self._port.send((header, session.describe()))
 
     def _header(
-        self, session: TargetSession, destination: bytes, flags: Flag, command: int, *, tag: int, error: int = 0
+        self, session: TargetSession, destination: bytes, flags: int, command: int, *, tag: int, error: int = 0
     ) -> bytes:
         """The header of anything a target says: from our interface's own MAC, under its own address."""
         return wire.build_header(
@@ -229,7 +230,7 @@ class AoeServer:
         except WireError as error:
             self._refuse_malformed(error)
             return
-        if header.flags & Flag.RESPONSE or not is_station(header.source):
+        if header.flags & RESPONSE or not is_station(header.source):
             self.counts["not_requests"] += 1
             return
         mac = format_mac(header.source)
@@ -349,7 +350,7 @@ class AoeServer:
     # Replies
 
     def _reply(self, session: TargetSession, header: Header, reply: Reply, error: int = 0) -> None:
-        flags = Flag.RESPONSE | Flag.ERROR if error else Flag.RESPONSE
+        flags = FAILED if error else RESPONSE
         answer = self._header(session, header.source, flags, header.command, tag=header.tag, error=error)
         self.counts["replies"] += self._port.send((answer, *reply.parts))
 

@@ -6,7 +6,7 @@ answer to, under the same tag or a new one (quirks A-6).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from typing_extensions import Buffer
 
@@ -30,6 +30,7 @@ from protocols.ethernet import format_mac, parse_mac
 
 FIRMWARE = 1  # what configuration replies give as the firmware's version
 FIRMWARE_TEXT = "1.0"
+FAILURE = AtaStatus.DRDY | AtaStatus.ERR
 LBA48_MASK = (1 << 48) - 1
 
 
@@ -82,13 +83,13 @@ FLUSHES = (AtaCommand.FLUSH, AtaCommand.FLUSH_EXT)
 
 def completed(ata: AtaArgument, data: Buffer = b"") -> Reply:
     """The reply to an ATA command that did all it was asked: no sectors left, no error."""
-    registers = replace(ata, feature=0, sectors=0, command=AtaStatus.DRDY)
+    registers = AtaArgument(ata.aflags, 0, 0, AtaStatus.DRDY, ata.lba)
     return Reply((wire.build_ata(registers), data))
 
 
 def failed(ata: AtaArgument, error: AtaError) -> Reply:
     """The reply to an ATA command that failed, its registers otherwise as they came."""
-    registers = replace(ata, feature=error, command=AtaStatus.DRDY | AtaStatus.ERR)
+    registers = AtaArgument(ata.aflags, error, ata.sectors, FAILURE, ata.lba)
     return Reply((wire.build_ata(registers),))
 
 
