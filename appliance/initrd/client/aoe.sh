@@ -8,7 +8,7 @@ AOE_DEAD_SECONDS=86400  # the driver gives a silent target up after this, 180 s 
 parse_aoeroot() {
     local target
     nth_field 1 , "$1" && root_device=$field target=${field#/dev/etherd/e}
-    [ "$target" != "$field" ] && is_number "${target%%.*}" && is_number "${target#*.}" ||
+    [ "$target" != "$field" ] && [ "$target" != "${target#*.}" ] && is_number "${target%%.*}" && is_number "${target#*.}" ||
         fail "AOEROOT=$(show "$1") names no AoE device: write /dev/etherd/eSHELF.SLOT"
     nth_field 2 , "$1"
     case $field in

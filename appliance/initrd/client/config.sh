@@ -13,6 +13,7 @@ unescape() {
     unescaped=
     while [ "$rest" != "${rest#*\\}" ]; do
         unescaped=$unescaped${rest%%\\*} rest=${rest#*\\}
+        [ -n "$rest" ] || rest=\\ # the last one has no character to stand for
         after=${rest#?}
         unescaped=$unescaped${rest%"$after"} rest=$after
     done

@@ -18,16 +18,10 @@ IFS='
 	 '
 LIB=/lib/rootwire
 RUN=/run/rootwire
-CARRIAGE_RETURN=$(printf '\r')
-# The kernel turns unknown key=value words into environment variables: each of ours is set before it is used.
-kiwiserver='' kiwiservertype=tftp ip_server='' bootif='' init='' root_access='' debug='' server='' from='' config_name=''
-lease_ip='' lease_mask=24 lease_router='' lease_dns='' lease_domain='' lease_siaddr='' lease_serverid=''
-config_image='' config_nbdroot='' config_aoeroot='' config_unionfs='' root_device='' root_mode='' default_access=ro
 
-for library in console values cmdline config network fetch lookup filesystem ram nbd aoe handover; do
+for library in console state values cmdline config network fetch lookup filesystem ram nbd aoe handover; do
     . "$LIB/$library.sh"
 done
-panic=$REBOOT_SECONDS
 
 start_kernel_file_systems() {
     /bin/busybox --install -s /bin

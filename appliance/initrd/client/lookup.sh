@@ -32,7 +32,7 @@ find_config() {
 
 look_up_config() {
     local mac seconds
-    read -r mac < "/sys/class/net/$nic/address"
+    read -r mac < "$CARDS/$nic/address"
     for seconds in $LOOKUP_SECONDS 0; do
         find_config "$mac" "$lease_ip"
         case $? in

@@ -1,5 +1,6 @@
 # Network: drivers for the cards that are there, links up, one address by DHCP.
 
+CARDS=/sys/class/net
 NIC_SECONDS=10                     # adapters on USB show up seconds after their bus
 CARRIER_SECONDS=5                  # links renegotiate for 2 to 4 s when the firmware hands over to the kernel
 DHCP_PACKETS=5                     # a round sends so many: with 5 s even the shortest outlasts servers that ping an address first
@@ -23,7 +24,7 @@ load_drivers() {
 list_nics() {
     local path type
     nics=
-    for path in /sys/class/net/*; do
+    for path in "$CARDS"/*; do
         [ -e "$path/device" ] && [ ! -e "$path/phy80211" ] && read -r type < "$path/type" && [ "$type" = 1 ] || continue
         nics="$nics ${path##*/}"
     done
@@ -45,7 +46,7 @@ find_nics() {
     [ -n "$nics" ] || fail 'no wired network card found: its driver may be missing; build the initrd with another --kernel'
 }
 
-has_carrier() { [ "$(cat "/sys/class/net/$1/carrier" 2>> "$RUN/drivers.log")" = 1 ]; }
+has_carrier() { [ "$(cat "$CARDS/$1/carrier" 2>> "$RUN/drivers.log")" = 1 ]; }
 
 # raise_links: every link up, and a moment for the first of $nics to have a carrier.
 raise_links() {
@@ -67,7 +68,7 @@ choose_nics() {
     wanted=$(printf '%s' "$bootif" | tr 'A-F-' 'a-f:')
     [ ${#wanted} -ne 20 ] || wanted=${wanted#??:}
     for name in $nics; do
-        read -r address < "/sys/class/net/$name/address"
+        read -r address < "$CARDS/$name/address"
         [ "$address" != "$wanted" ] || { chosen=$name && return 0; }
     done
     say "BOOTIF=$(show "$bootif") is none of the network cards$nics: asking on all"
