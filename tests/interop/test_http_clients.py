@@ -1,4 +1,4 @@
-"""HTTP as clients that others wrote speak it: curl, busybox wget, Python's http.client; with the box's upload policy."""
+"""HTTP as clients that others wrote speak it: curl, busybox wget, http.client; with the box's own upload policy."""
 
 import asyncio
 import contextlib
