@@ -91,6 +91,8 @@ class ReadTransfer(Transfer):
         self._progress_at = now
         if self._sent_once:
             self._patience.measure(now - self._sent_at)
+        else:
+            self._patience.recover()
         self._sent_once = self._sent == self._acked
         self._is_window_due = True
         self._deadline = None  # nothing is under way until the bytes are there

@@ -79,8 +79,10 @@ class WriteTransfer(Transfer):
             self._answer(now)
 
     def _accept(self, payload: bytes, now: float) -> None:
-        if self._answered_once and self._answered == self._received:
+        if self._answered == self._received and self._answered_once:
             self._patience.measure(now - self._answered_at)
+        elif self._answered == self._received:
+            self._patience.recover()
         self._answered_once = True
         self._has_reported_gap = False
         self._received += 1

@@ -79,6 +79,11 @@ async def run(*command: str) -> tuple[int, str]:
     return process.returncode, said.decode(errors="replace")
 
 
+def content(local: Path) -> bytes | None:
+    """What a client stored, if it did."""
+    return local.read_bytes() if local.exists() else None
+
+
 def curl(*options: str) -> Command:
     """curl's command line for a download."""
     return lambda port, name, local: [*options, "-sS", "-o", str(local), f"tftp://127.0.0.1:{port}/{name}"]
@@ -131,7 +136,7 @@ async def test_downloads(
     """The bytes arrive, under the terms that the client asked for, each block sent once."""
     local = tmp_path / "got"
     status, said = await run(tool(program), *command(box.port, "file", local))
-    assert (status, local.read_bytes() == box.files["file"]) == (0, True), said
+    assert (status, content(local) == box.files["file"]) == (0, True), said
     assert (box.started().blksize, box.started().windowsize) == (blksize, windowsize)
 
 
@@ -145,7 +150,7 @@ async def test_empty_files(box: Box, tool: Tool, tmp_path: Path, program: str, c
     local = tmp_path / "got"
     status, said = await run(tool(program), *command(box.port, "empty", local))
     assert status == 0, said
-    assert not local.exists() or local.read_bytes() == b""
+    assert content(local) in (b"", None)  # curl makes no file for nothing
 
 
 @pytest.mark.parametrize(
@@ -154,7 +159,7 @@ async def test_empty_files(box: Box, tool: Tool, tmp_path: Path, program: str, c
         ("curl", curl("--tftp-blksize", "8"), 8),
         ("tftp", hpa(), 512),
         ("atftp", atftp("blksize 512", "windowsize 16"), 512),
-        ("busybox", busybox(24), 24),  # its smallest
+        ("busybox", busybox(64), 64),  # with less, its request does not fit its own buffer
     ],
     ids=["curl", "tftp-hpa", "atftp", "busybox"],
 )
@@ -165,7 +170,7 @@ async def test_more_than_65535_blocks(
     box.files["long"] = random.Random(6).randbytes(65_600 * blksize + 3)
     local = tmp_path / "got"
     status, said = await run(tool(program), *command(box.port, "long", local))
-    assert (status, local.read_bytes() == box.files["long"]) == (0, True), said
+    assert (status, content(local) == box.files["long"]) == (0, True), said
 
 
 TEXT = b"one\r\ntwo\n\rthree\n" * 500
@@ -176,7 +181,7 @@ async def test_netascii_download_by_tftp_hpa(box: Box, tool: Tool, tmp_path: Pat
     box.files["text"] = TEXT
     local = tmp_path / "got"
     status, said = await run(tool("tftp"), *hpa("ascii")(box.port, "text", local))
-    assert (status, local.read_bytes()) == (0, TEXT), said
+    assert (status, content(local)) == (0, TEXT), said
 
 
 async def test_netascii_download_by_curl(box: Box, tool: Tool, tmp_path: Path) -> None:
@@ -184,7 +189,7 @@ async def test_netascii_download_by_curl(box: Box, tool: Tool, tmp_path: Path) -
     box.files["text"] = TEXT
     local = tmp_path / "got"
     status, said = await run(tool("curl"), *curl()(box.port, "text;mode=netascii", local))
-    assert (status, local.read_bytes()) == (0, encode(TEXT)), said
+    assert (status, content(local)) == (0, encode(TEXT)), said
 
 
 async def test_netascii_upload_by_tftp_hpa(box: Box, tool: Tool, tmp_path: Path) -> None:
@@ -371,7 +376,7 @@ async def relay(box: Box) -> AsyncIterator[Relay]:
 
 LOSSY: dict[str, tuple[str, Command, int]] = {
     "curl, no options": ("curl", curl("--tftp-no-options"), 512),
-    "curl, large blocks": ("curl", curl("--tftp-blksize", "32768"), 32768),
+    "curl, large blocks": ("curl", curl("--tftp-blksize", "65464"), 65464),
     "tftp-hpa": ("tftp", hpa(), 512),
     "atftp": ("atftp", atftp("blksize 1428"), 1428),
     "atftp, window 4": ("atftp", atftp("blksize 1428", "windowsize 4"), 1428),
@@ -387,6 +392,6 @@ async def test_a_lossy_link(
     """A tenth of all datagrams lost each way: the bytes arrive, because the server sends again."""
     local = tmp_path / "got"
     status, said = await run(tool(program), *command(relay.port, "file", local))
-    assert (status, local.read_bytes() == box.files["file"]) == (0, True), said
+    assert (status, content(local) == box.files["file"]) == (0, True), said
     assert relay.lost > 0
     assert box.started().blksize == blksize

@@ -44,6 +44,34 @@ def test_resending_doubles_up_to_a_bound_and_a_measurement_ends_it() -> None:
     assert patience.seconds == pytest.approx(0.3)
 
 
+def test_an_answer_to_something_resent_ends_the_doubling() -> None:
+    """Loss is no reason to wait longer for the next block."""
+    patience = Patience(minimum=0.05, asked=None)
+    patience.measure(0.1)
+    patience.back_off()
+    patience.back_off()
+    patience.recover()
+    assert patience.seconds == pytest.approx(0.3)
+
+
+def test_round_trips_that_became_longer_are_believed_in_the_end() -> None:
+    """Else everything would be sent twice for ever, and never be measured."""
+    patience = Patience(minimum=0.05, asked=None)
+    patience.measure(0.1)
+    for expected in (0.3, 0.3, 0.6):
+        patience.back_off()
+        patience.recover()
+        assert patience.seconds == pytest.approx(expected)
+
+
+def test_without_any_measurement_the_doubled_wait_stays() -> None:
+    """There is nothing to go back to."""
+    patience = Patience(minimum=0.05, asked=None)
+    patience.back_off()
+    patience.recover()
+    assert patience.seconds == 2.0
+
+
 def test_what_the_client_asked_for_is_kept() -> None:
     """RFC 2349: an interval."""
     patience = Patience(minimum=0.05, asked=7)

@@ -222,4 +222,4 @@ def test_round_trips_are_measured_from_the_last_ack() -> None:
     assert bench.transfer.next_timeout() == pytest.approx(bench.now + 0.25)
     bench.wait()
     bench.data(2)
-    assert bench.transfer.next_timeout() == pytest.approx(bench.now + 0.5)
+    assert bench.transfer.next_timeout() == pytest.approx(bench.now + 0.25)
