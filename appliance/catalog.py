@@ -38,7 +38,7 @@ SQUASHFS_BYTES_USED = (40, 8)  # offset and length of the superblock's bytes_use
 class CatalogLimits:
     """What bounds the catalogue."""
 
-    max_images: int = 1024  # each is an open file and an AoE target that answers every broadcast
+    max_images: int = 255  # as many as AoE serves by default: each answers every broadcast query
     refresh_seconds: float = 3.0  # how soon a file dropped into image/ is served
 
 

@@ -153,7 +153,10 @@ class Appliance:
         return machine.mac if machine else None
 
     def _add_target(self, entry: Entry) -> None:
-        self.aoe.add(Target(shelf=entry.shelf, slot=entry.slot, image=entry.image, label=entry.name))
+        try:
+            self.aoe.add(Target(shelf=entry.shelf, slot=entry.slot, image=entry.image, label=entry.name))
+        except ValueError as refusal:  # past limits.aoe.targets: the image is still an NBD export
+            log.warning("target_refused", image=entry.name, reason=str(refusal))
 
     async def _tick(self) -> None:
         while True:
