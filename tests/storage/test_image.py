@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import storage.image
@@ -268,6 +268,7 @@ class TestBytesImage:
         image = images.BytesImage(CONTENT)
         assert (image.size, image.writable, image.content) == (len(CONTENT), False, CONTENT)
 
+    @settings(deadline=None)
     @given(st.integers(0, len(CONTENT)), st.integers(0, len(CONTENT)))
     @pytest.mark.parametrize("module", [storage.image, twin], ids=["native", "twin"])
     def test_reads_are_slices(self, module: ModuleType, offset: int, length: int) -> None:
@@ -327,6 +328,7 @@ class TestPaddedImage:
         with pytest.raises(ValueError, match="power of two"):
             images.PaddedImage(images.BytesImage(b""), multiple=multiple)
 
+    @settings(deadline=None)
     @given(st.integers(0, 2048), st.integers(0, 2048), st.integers(0, 1600))
     @pytest.mark.parametrize("module", [storage.image, twin], ids=["native", "twin"])
     def test_reads_are_slices_of_the_whole(self, module: ModuleType, offset: int, length: int, size: int) -> None:
@@ -367,6 +369,7 @@ class TestPaddedImage:
         assert image.extents(0, 500) == [(500, False)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 15), st.booleans()), max_size=8),
     st.integers(0, 16 * BLOCK),

@@ -1,7 +1,7 @@
 """protocols.http.wire: targets, ranges, entity tags, dates and types."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import WireError
@@ -52,6 +52,7 @@ def test_bad_targets(target: str, offset: int) -> None:
     assert refused.value.offset == offset
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_only_wire_errors_come_from_targets(target: str) -> None:
     """Whatever aiohttp lets through is either a name or a WireError; a name has no slash in front, none doubled."""
@@ -149,6 +150,7 @@ def test_ranges_within_a_size(wanted: ByteRange, size: int, place: tuple[int, in
     assert wanted.within(size) == place
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 10**6))
 def test_a_range_in_bounds_comes_back_as_asked(first: int, length: int, beyond: int) -> None:
     """What is written as a range is read as that range."""
@@ -198,12 +200,14 @@ def test_no_dates(field: str) -> None:
     assert parse_date(field) is None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_dates_never_raise(field: str) -> None:
     """Any text is a moment or none."""
     assert parse_date(field) is None or isinstance(parse_date(field), int)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_dates_both_ways(seconds: int) -> None:
     """What is built is read back."""
