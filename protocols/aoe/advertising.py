@@ -1,7 +1,7 @@
 """Which machines to advertise to, and until when: the answer to a driver that asks only once a minute.
 
-The Linux driver (drivers/block/aoe, read in full for this) broadcasts one configuration query when its module loads,
-usually before its own link is up, and then one a minute. Its receiving side has no memory of having asked:
+The Linux driver (aoenet.c and aoecmd.c of drivers/block/aoe) broadcasts one configuration query when its module
+loads, usually before its own link is up, and then one a minute. Its receiving side has no memory of having asked:
 aoenet_rcv takes any frame that
 
 - arrives on an interface of its aoe_iflist (all, when that is empty) in the initial network namespace,
@@ -13,7 +13,8 @@ count, at most aoe_maxout (64), becomes the requests it keeps outstanding, so it
 most what its own MTU holds, becomes the size of its requests, where 0 means 1024 bytes; and unless the device is
 open an IDENTIFY goes out to the sender. The string and its command are not looked at, and unicast is as good as
 broadcast. So a response sent a few times a second to a machine that has just shown its kernel's first DHCP or ARP
-packet attaches the device as soon as the module is there.
+packet attaches the device as soon as the module is there. Measured with Linux 6.1 in QEMU, from link up to
+/dev/etherd/e0.1: 0.12 s, told at the first ARP; 60.6 s with vblade, which speaks once when it starts.
 """
 
 from collections.abc import Iterator
