@@ -172,7 +172,7 @@ class ProxyDhcpServer:
         """Log a machine that wants UEFI HTTP boot once: it asks for minutes, between its attempts at PXE (P-11)."""
         if request.mac in self._http_machines:
             return
-        if self._http_machines and len(self._http_machines) >= self._limits.http_machines:
+        if len(self._http_machines) >= self._limits.http_machines:
             del self._http_machines[next(iter(self._http_machines))]
         self._http_machines[request.mac] = None
         self._log.info("http_boot_ignored", mac=request.mac, vendor_class=request.vendor_class)

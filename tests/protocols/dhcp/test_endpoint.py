@@ -151,15 +151,6 @@ async def test_http_boot_is_logged_once_a_machine(
     assert on_loopback.counts == {"http_clients": 6}
 
 
-async def test_remembering_nobody_logs_everything(client: socket.socket, reported: Reported) -> None:
-    """A limit of 0 is a setting like others."""
-    server = ProxyDhcpServer(plan=plan, report=reported, limits=DhcpLimits(http_machines=0))
-    await server.bind("lo", LOOPBACK, port=0, boot_server_port=0)
-    async with running(server):
-        await send(client, datagram(MessageType.DISCOVER, vendor_class=b"HTTPClient"), server.ports[0])
-        await reported.until(HttpBootAsked)
-
-
 async def test_port_in_use_leaves_nothing_open() -> None:
     """Another program's port is named by EADDRINUSE, and the ones opened before it are free again."""
     server = ProxyDhcpServer(plan=plan, report=lambda event: None)

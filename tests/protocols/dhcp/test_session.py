@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.dhcp.reply import LARGEST_REPLY
@@ -216,6 +216,7 @@ vendor_classes = st.sampled_from([b"PXEClient", b"PXEClient:Arch:00007:UNDI:0030
 noise = st.dictionaries(known_options, st.binary(max_size=300), max_size=5)
 
 
+@settings(deadline=None)
 @given(
     options=noise,
     vendor_class=vendor_classes,
@@ -244,6 +245,7 @@ def test_any_client(
     assert (reply.xid, reply.hlen, reply.giaddr, reply.yiaddr) == (1, hlen, giaddr, "0.0.0.0")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600), st.sampled_from(("67", "4011")))
 def test_any_datagram(datagram: bytes, via: Via) -> None:
     """Junk is malformed or gets silence."""

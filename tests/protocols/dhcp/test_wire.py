@@ -1,7 +1,7 @@
 """DHCP packets: vectors both ways, truncation everywhere, round trips, nothing but WireError for junk."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.dhcp.wire import (
@@ -91,12 +91,14 @@ def test_captures_survive_both_ways(name: str) -> None:
         assert parse_packet(build_packet(packet)) == packet
 
 
+@settings(deadline=None)
 @given(packets)
 def test_round_trip(packet: Packet) -> None:
     """Whatever is built reads back equal, options of many pieces too."""
     assert parse_packet(build_packet(packet)) == packet
 
 
+@settings(deadline=None)
 @given(packets)
 def test_padding_only_behind_end(packet: Packet) -> None:
     """At least BOOTP's 300 bytes, and all zeros behind END."""
@@ -107,6 +109,7 @@ def test_padding_only_behind_end(packet: Packet) -> None:
     assert options[-1] == Option.END
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=700) | st.binary(max_size=400).map(lambda tail: header() + tail))
 def test_junk_is_a_wire_error_or_a_packet(data: bytes) -> None:
     """Only WireError escapes, and what parses can be written again."""
