@@ -1,6 +1,7 @@
 """An AoE initiator of the test's own, and a server at the other end of its cable."""
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,8 +13,11 @@ from protocols.aoe import wire
 from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
 from protocols.aoe.wire import AtaArgument, AtaFlag, Command, ConfigArgument, Flag, Header
 from protocols.ethernet import BROADCAST, format_mac, parse_mac
+from storage.image import BytesImage
 
 CLIENT = "52:54:00:77:00:01"
+CONTENT = random.Random(88).randbytes(64 * 512)
+OTHER = "52:54:00:77:00:02"
 NO_FLAGS = Flag(0)
 DEADLINE = 5  # seconds until a test gives up on an answer
 
@@ -149,3 +153,8 @@ def mac_of(interface: str) -> str:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as probe:
         probe.bind((interface, 0))
         return format_mac(probe.getsockname()[4])
+
+
+def target(slot: int = 1, content: bytes = CONTENT, **more: frozenset[str]) -> Target:
+    """A read-only target e0.<slot> in memory."""
+    return Target(0, slot, BytesImage(content), f"image{slot}", **more)
