@@ -36,6 +36,7 @@ from storage.upload import Upload
 CHUNK = 128 << 10  # bytes read and written at once; 64 KiB to 1 MiB and sendfile all measured alike, this holds little
 LINGER = 5.0  # seconds in which the rest of a refused body is read away, so that a reset can't overtake the answer
 SHUTDOWN = 1.0  # seconds that answers in the making are given when the server ends; clients come again
+CLIENT_LEFT = 499  # no status of HTTP's: what is reported of an answer that its client did not take to the end
 LOCAL = "127.0.0.1"  # who a client of the unix socket is
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -57,7 +58,7 @@ class RequestStarted:
 class RequestFinished:
     """An exchange is over; `size` counts the body bytes carried: fewer than announced when the client left.
 
-    `status` is 0 when it left before there was an answer.
+    `status` is then 499 (as nginx logs it) whatever the answer began with, or 500 when our file failed in the middle.
     """
 
     client: str
@@ -188,7 +189,9 @@ class HttpServer:
         try:
             return await self._answer(exchange)
         except ConnectionError:
-            self.counts["abandoned"] += 1
+            if exchange.status != 500:
+                self.counts["abandoned"] += 1
+                exchange.status = CLIENT_LEFT
             raise
         finally:
             self._finish(exchange, time.monotonic() - started)
@@ -227,6 +230,7 @@ class HttpServer:
             if exchange.status == 0:
                 return await refuse(exchange, status)
             self.counts["stalled"] += isinstance(failure, TimeoutError)
+            exchange.status = status
             if exchange.request.transport is not None:
                 exchange.request.transport.abort()
             raise ConnectionAbortedError(str(failure)) from failure

@@ -128,9 +128,8 @@ async def test_a_client_that_takes_nothing_in(serve: Serve, tree: Tree, tmp_path
         caller = await box.call()
         caller.send("GET /huge HTTP/1.1\nHost: box\n\n")
         assert await works(box)
-        sizes = {(await box.finished()).size, (await box.finished()).size}
-        assert 7 in sizes
-        assert max(sizes) < 1 << 30
+        ends = {(await box.finished()).status, (await box.finished()).status}
+        assert ends == {200, 499}
         assert box.server.counts["stalled"] == 1
 
 

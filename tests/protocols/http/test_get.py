@@ -271,6 +271,7 @@ async def test_a_client_that_leaves_in_the_middle(box: Box, tree: Tree, tmp_path
         caller.writer.transport.abort()
         finished = await box.finished()
     assert 0 < finished.size < 1 << 30
+    assert finished.status == 499
     assert box.server.counts["abandoned"] == 1
     assert [line for line in lines if line["log_level"] == "error"] == []
 
@@ -287,7 +288,7 @@ async def test_a_file_that_becomes_shorter(box: Box, big: bytes, tree: Tree, tmp
         os.truncate(tmp_path / "shrinking", 5000)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await caller.reader.readexactly(1 << 30)
-        await box.finished()
+        assert (await box.finished()).status == 500
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["request_failed"]
 
 

@@ -156,7 +156,7 @@ async def test_a_client_that_leaves(box: Box, tree: Tree) -> None:
     caller.send(b"half")
     await caller.close()
     finished = await box.finished()
-    assert (finished.status, finished.method) == (0, "PUT")
+    assert (finished.status, finished.method) == (499, "PUT")
     assert tree.stored() == []
     assert box.server.counts["abandoned"] == 1
 
