@@ -63,6 +63,7 @@ class Appliance:
             menu=lambda: self.tree.menu(None),
             advertise=self.aoe.advertise,
             boots_from_aoe=lambda mac: self.plans.has_own(mac) and self.plans.for_machine(mac).root == "aoe",
+            image_size=self._image_size,
         )
         self.arp = ArpListener(report=self.story.on_arp)
         self.dhcp = ProxyDhcpServer(
@@ -144,6 +145,10 @@ class Appliance:
         if entry is None:
             raise FileNotFoundError(name)
         return entry.image
+
+    def _image_size(self, name: str) -> int | None:
+        entry = self.catalog.get(name)
+        return None if entry is None else entry.image.size
 
     def _export_names(self, client: str) -> list[str]:
         return [entry.name for entry in self.catalog]

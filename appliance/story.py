@@ -6,6 +6,7 @@ known here and nowhere else.
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import PurePosixPath
 
 import structlog
@@ -30,7 +31,7 @@ ADVERTISE_SECONDS = 10.0
 
 _LOADER_SUFFIXES = {".0", ".efi", ".kpxe", ".kkpxe", ".pxe", ".lkrn", ".c32", ".sys"}
 _MENU_FILES = re.compile(r"pxelinux\.cfg/.+|(.*/)?grub\.cfg.*|.*\.ipxe")
-_OK_STATUS = {200, 206}
+_DELIVERED = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
 
 log = structlog.get_logger()
 
@@ -62,15 +63,18 @@ class Story:
         menu: Callable[[], Menu],
         advertise: Callable[[str, float], None],
         boots_from_aoe: Callable[[str], bool],
+        image_size: Callable[[str], int | None],
     ) -> None:
-        """`menu` gives the present boot menu; `advertise(mac, seconds)` shows a machine its AoE targets;
+        """`menu` gives the present boot menu; `advertise(mac, seconds)` shows a machine its AoE targets.
 
-        `boots_from_aoe(mac)` says whether the configuration sets that machine's root to AoE by name.
+        `boots_from_aoe(mac)` says whether the configuration sets that machine's root to AoE by name; `image_size(name)`
+        gives the bytes of the image called so, or None when there is none.
         """
         self._timeline = timeline
         self._menu = menu
         self._advertise = advertise
         self._boots_from_aoe = boots_from_aoe
+        self._image_size = image_size
 
     def on_dhcp(self, event: dhcp.DhcpEvent) -> None:
         """ProxyDHCP: discovered, offered, asked on 4011, refused, or just another DHCP client alive."""
@@ -105,8 +109,8 @@ class Story:
         match event:
             case http.RequestStarted(client=client, method="GET", name=name):
                 self._note_file(client, name)
-            case http.RequestFinished(client=client, method="GET", name=name) if event.status in _OK_STATUS:
-                self._note_file(client, name, event.size, event.seconds, whole=True)
+            case http.RequestFinished(client=client, method="GET", name=name) if event.status in _DELIVERED:
+                self._note_file(client, name, event.size, event.seconds, whole=event.status == HTTPStatus.OK)
             case _:
                 pass
 
@@ -162,8 +166,9 @@ class Story:
         kernel_asks = stage in (Stage.CLIENT_CONFIG, Stage.ROOT_LOADING)
         firmware = Firmware.KERNEL if kernel_asks else None
         self._timeline.note(stage, address=client, detail=path, size=size, seconds=seconds, firmware=firmware)
-        if stage is Stage.ROOT_LOADING and whole:
-            self._timeline.note(Stage.ROOT_CONNECTED, address=client, detail=f"ram {PurePosixPath(path).name}")
+        image = PurePosixPath(path).name
+        if stage is Stage.ROOT_LOADING and whole and size >= (self._image_size(image) or 0):
+            self._timeline.note(Stage.ROOT_CONNECTED, address=client, detail=f"ram {image}")
 
     def _sign_of_life(self, mac: str, address: str | None) -> None:
         machine = self._timeline.seen(mac, address)

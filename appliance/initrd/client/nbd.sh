@@ -37,7 +37,7 @@ nbd_is_ready() {
 # letter of its name) tells systemd in the new root not to kill it at shutdown.
 connect_nbd() {
     /bin/nbd-client "$nbd_server" "$root_device" -name "$nbd_export" -block-size $NBD_BLOCK_SIZE \
-        -persist -nonetlink -systemd-mark > "$RUN/nbd.log" 2>&1 && nbd_is_ready
+        -persist -systemd-mark > "$RUN/nbd.log" 2>&1 && nbd_is_ready
 }
 
 open_nbd() {
