@@ -22,6 +22,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from protocols.errors import WireError
+from protocols.http.events import CLIENT_LEFT, Report
+from protocols.http.events import RequestFinished as RequestFinished
+from protocols.http.events import RequestStarted as RequestStarted
 from protocols.http.lobby import HttpLimits as HttpLimits
 from protocols.http.lobby import Lobby
 from protocols.http.refusal import METHODS, PHRASES, SOFTWARE, busy, refuse_upload, status_of
@@ -36,40 +39,11 @@ from storage.upload import Upload
 CHUNK = 128 << 10  # bytes read and written at once; 64 KiB to 1 MiB and sendfile all measured alike, this holds little
 LINGER = 5.0  # seconds in which the rest of a refused body is read away, so that a reset can't overtake the answer
 SHUTDOWN = 1.0  # seconds that answers in the making are given when the server ends; clients come again
-CLIENT_LEFT = 499  # no status of HTTP's: what is reported of an answer that its client did not take to the end
 LOCAL = "127.0.0.1"  # who a client of the unix socket is
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 OpenRead = Callable[[str, str], Awaitable[Image]]
 OpenWrite = Callable[[str, str, int | None], Awaitable[Upload]]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestStarted:
-    """An answer or an upload begins; `size` is what it will carry in bytes, -1 for an upload that does not say."""
-
-    client: str
-    method: str
-    name: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class RequestFinished:
-    """An exchange is over; `size` counts the body bytes carried: fewer than announced when the client left.
-
-    `status` is then 499 (as nginx logs it) whatever the answer began with, or 500 when our file failed in the middle.
-    """
-
-    client: str
-    method: str
-    name: str
-    status: int
-    size: int
-    seconds: float
-
-
-Report = Callable[[RequestStarted | RequestFinished], None]
 
 
 @dataclass(slots=True)
