@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -128,14 +129,21 @@ def run_tool(command: list[str], *, cwd: Path | None = None, show: Progress | No
 
 
 def _resolve_kernel() -> str:
-    """NAME=VERSION of the package the kernel's meta package stands for today."""
-    depends = run_tool(["apt-cache", "depends", "--important", KERNEL_PACKAGE])
-    names = [line.split()[-1] for line in depends.splitlines() if "Depends: linux-image-" in line]
-    if not names:
-        raise LabError(f"apt knows no {KERNEL_PACKAGE}: run apt-get update, then again")
-    policy = run_tool(["apt-cache", "policy", names[0]])
-    version = next((line.split()[-1] for line in policy.splitlines() if "Candidate:" in line), "(none)")
-    return f"{names[0]}={version}"
+    """NAME=VERSION of the package that the kernel's meta package stands for today."""
+    found = _kernel_dependency()
+    if found is None:
+        run_tool(["apt-get", "update", "-qq"])  # the lists may have been cleaned away since deploy/setup
+        found = _kernel_dependency()
+    if found is None:
+        raise LabError(f"apt knows no {KERNEL_PACKAGE}: add Debian {SUITE} main to /etc/apt/sources.list")
+    return f"{found['name']}={found['version']}"
+
+
+def _kernel_dependency() -> re.Match[str] | None:
+    shown = subprocess.run(
+        ["apt-cache", "show", "--no-all-versions", KERNEL_PACKAGE], capture_output=True, text=True, check=False
+    )
+    return re.search(r"^Depends: (?P<name>linux-image-\S+) \(= (?P<version>[^)]+)\)", shown.stdout, re.MULTILINE)
 
 
 def _make_kernel(folder: Path, package: str, show: Progress) -> None:
@@ -161,20 +169,29 @@ def _make_initrd(folder: Path, build: BuildInitrd, show: Progress) -> None:
 
 
 def _root_inputs() -> str:
-    digest = hashlib.sha256(INIT.read_bytes() + Path(__file__).read_bytes()).hexdigest()
-    return f"{SUITE} {' '.join(ROOT_PACKAGES)}\n{digest}\n"
+    commands = [*_root_commands(Path("root"), Path("image")), [hashlib.sha256(INIT.read_bytes()).hexdigest()]]
+    return "".join(f"{' '.join(command)}\n" for command in commands)
+
+
+def _root_commands(root: Path, image: Path) -> list[list[str]]:
+    """What makes a Debian system in the folder `root`, and what packs it into `image`."""
+    excludes = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
+    include = f"--include={','.join(ROOT_PACKAGES)}"
+    return [
+        ["mmdebstrap", "--variant=minbase", include, *excludes, SUITE, str(root)],
+        ["mksquashfs", str(root), str(image), "-comp", "zstd", "-Xcompression-level", "6", "-noappend", "-quiet"],
+    ]
 
 
 def _make_root(folder: Path, show: Progress) -> None:
     root, made = folder / "root", folder / "root.new"
     shutil.rmtree(root, ignore_errors=True)
     made.unlink(missing_ok=True)
-    excludes = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
-    include = f"--include={','.join(ROOT_PACKAGES)}"
-    run_tool(["mmdebstrap", "--variant=minbase", include, *excludes, SUITE, str(root)], show=show)
+    install, pack = _root_commands(root, made)
+    run_tool(install, show=show)
     _add_demo_files(root)
     show("packing it as squashfs")
-    run_tool(["mksquashfs", str(root), str(made), "-comp", "zstd", "-Xcompression-level", "6", "-noappend", "-quiet"])
+    run_tool(pack)
     (folder / "tree/image").mkdir(parents=True, exist_ok=True)
     image = DemoTree(folder / "tree").image
     made.replace(image)

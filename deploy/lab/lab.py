@@ -14,7 +14,7 @@ from typing import Self
 from deploy.demo.tree import DemoTree
 from deploy.lab.client import Client, qemu_command, run_client
 from deploy.lab.errors import LabError
-from deploy.lab.network import DHCP_RANGE, Network
+from deploy.lab.network import ADVERTISED_PREFIX, DHCP_RANGE, Network
 from deploy.lab.plan import ClientPlan, bearable
 from deploy.lab.process import start, stop
 from deploy.lab.server import BootServer, BootSettings, Rootwire, write_config
@@ -147,6 +147,7 @@ class Lab:
         return [
             *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--bind-interfaces"),
             *("--interface=eth0", f"--dhcp-range={DHCP_RANGE}", f"--dhcp-leasefile={self.folder / 'leases'}"),
+            *("--enable-ra", f"--dhcp-range={ADVERTISED_PREFIX}"),
             *(f"--log-facility={self.folder / 'router.log'}", "--user=root", "--pid-file="),
         ]
 

@@ -24,6 +24,10 @@ BOX_ADDRESS = "10.77.0.2"
 LAN_ADDRESS = "10.77.0.3"
 DHCP_RANGE = "10.77.0.50,10.77.0.250,255.255.255.0,1h"
 
+# The router advertises an IPv6 prefix, as routers do. Without one iPXE waits 13 s in vain before it goes on.
+ROUTER_ADDRESS_V6 = "fd00:77::1"
+ADVERTISED_PREFIX = "fd00:77::,ra-only,64,1h"
+
 _numbers = itertools.count()
 
 # Both directions are dropped at the bridge's port to the box, where every packet passes whatever socket sent it: raw
@@ -111,10 +115,11 @@ class Network:
             bridge += [f"tuntap add tap{number} mode tap", f"link set tap{number} master br0 up"]
         # One packet on the wire is one packet to lose: without it a burst of 64 KiB would be lost as a whole.
         single = ["link set eth0 gso_max_segs 1"] if self._loss else []
+        addresses = [f"addr add {ROUTER_ADDRESS}/24 dev eth0", f"addr add {ROUTER_ADDRESS_V6}/64 dev eth0 nodad"]
         return {
             self.lan: _lines(bridge),
             self.box: _lines(["link set lo up", *single, "link set eth0 up", f"addr add {BOX_ADDRESS}/24 dev eth0"]),
-            self.router: _lines(["link set lo up", "link set eth0 up", f"addr add {ROUTER_ADDRESS}/24 dev eth0"]),
+            self.router: _lines([*("link set lo up", "link set eth0 up"), *addresses]),
         }
 
     def _remove(self) -> None:

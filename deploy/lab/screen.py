@@ -58,6 +58,7 @@ class Screen:
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
         """See deploy.demo.tree.Steps."""
         began, last = time.monotonic(), ""
+        spinner = Spinner("dots")
 
         def line() -> str:
             return f"{name:<18} {time.monotonic() - began:5.1f} s  {last}"
@@ -65,15 +66,16 @@ class Screen:
         def show(detail: str) -> None:
             nonlocal last
             last = detail
-            if status is not None:
-                status.update(text=Text(line(), overflow="ellipsis", no_wrap=True))
 
-        status = Spinner("dots", Text(line())) if self.live else None
-        if status is None:
-            yield show
-        else:
-            with Live(status, console=self.console, refresh_per_second=REFRESHES, transient=True):
+        def draw() -> RenderableType:
+            spinner.update(text=Text(line(), overflow="ellipsis", no_wrap=True))
+            return spinner
+
+        if self.live:
+            with Live(get_renderable=draw, console=self.console, refresh_per_second=REFRESHES, transient=True):
                 yield show
+        else:
+            yield show
         self._line(Text.assemble(("✓ ", "green"), line()))
 
     def _line(self, text: Text) -> None:

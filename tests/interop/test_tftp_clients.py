@@ -390,6 +390,7 @@ async def test_a_lossy_link(
     box: Box, relay: Relay, tool: Tool, tmp_path: Path, program: str, command: Command, blksize: int
 ) -> None:
     """A tenth of all datagrams lost each way: the bytes arrive, because the server sends again."""
+    box.files["file"] = box.files["file"][: max(100_000, 5 * blksize)]
     local = tmp_path / "got"
     status, said = await run(tool(program), *command(relay.port, "file", local))
     assert (status, content(local) == box.files["file"]) == (0, True), said
