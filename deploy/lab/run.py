@@ -23,6 +23,7 @@ from deploy.lab.server import BootSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = REPOSITORY / ".demo"
+ROOT_NAMES = {"nbd": "NBD", "aoe": "AoE", "ram": "RAM"}
 KEPT_RUNS = 10  # folders of logs and consoles: enough to look at yesterday's failure
 
 
@@ -99,8 +100,7 @@ def _verdict(clients: Sequence[Client], screen: Screen) -> int:
     if booted:
         spread = f"{min(seconds):.1f} s" if len(booted) == 1 else f"{min(seconds):.1f} to {max(seconds):.1f} s"
         screen.say(
-            f"{len(booted)} of {len(clients)} clients booted to userspace in {spread} ({kinds}); "
-            "every file they read has the server's checksum",
+            f"{len(booted)} of {len(clients)} clients booted to userspace in {spread} ({kinds}), files as on the server",
             "bold green" if len(booted) == len(clients) else "bold",
         )
     for client in clients:
@@ -112,7 +112,7 @@ def _verdict(clients: Sequence[Client], screen: Screen) -> int:
 
 
 def _kind(plan: ClientPlan) -> str:
-    return f"{plan.firmware.upper()}+{plan.root.upper()}"
+    return f"{plan.firmware.upper()}+{ROOT_NAMES[plan.root]}"
 
 
 def _shown(path: Path) -> str:
