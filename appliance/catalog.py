@@ -135,7 +135,7 @@ class Catalog:
             except NotAnImageError as refusal:
                 complaints[name] = str(refusal)
                 continue
-            self._entries[name] = entry
+            self._entries = {**self._entries, name: entry}  # a new one: others may be going through the old
             added.append(entry)
         fresh = {name: why for name, why in complaints.items() if self._complaints.get(name) != why}
         self._complaints = complaints

@@ -52,6 +52,7 @@ class Appliance:
         self.plans = Plans(config, self.catalog, server=address)
         self.plans.check()
         self.tree = Tree(root, catalog=self.catalog, plans=self.plans, server=address)
+        self._menu = self.tree.menu(None)  # which files are kernels and initrds; read again with the images
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits))
         self._make_services(Uploads(root, config.limits_for("uploads", UploadLimits)))
 
@@ -60,7 +61,7 @@ class Appliance:
         self.aoe = AoeServer(report=lambda event: self.story.on_aoe(event), limits=limits("aoe", AoeLimits))
         self.story = Story(
             self.timeline,
-            menu=lambda: self.tree.menu(None),
+            menu=lambda: self._menu,
             advertise=self.aoe.advertise,
             boots_from_aoe=lambda mac: self.plans.has_own(mac) and self.plans.for_machine(mac).root == "aoe",
             image_size=self._image_size,
@@ -172,6 +173,7 @@ class Appliance:
     async def _watch_images(self) -> None:
         while True:
             added, complaints = await asyncio.to_thread(self.catalog.refresh)
+            self._menu = await asyncio.to_thread(self.tree.menu, None)
             for entry in added:
                 self._add_target(entry)
                 log.info(

@@ -60,14 +60,24 @@ class Tree:
         path = normalise(name)
         if path.split("/", 1)[0].casefold() == UPLOADS:
             raise PermissionError("uploads are not served back")
-        found = self._file(path) or self._kiwi_config(path) or self._menu(path) or self._loader(path)
-        found = found or await self._checksum(path) or self._unversioned_image(path)
+        # A tree may lie on a sleeping disk or another machine: looking for a file must not hold up the others.
+        found = await asyncio.to_thread(self._find, path)
         if found is None:
             raise FileNotFoundError(name)
         return found
 
+    def _find(self, path: str) -> Image | None:
+        return (
+            self._file(path)
+            or self._kiwi_config(path)
+            or self._menu(path)
+            or self._loader(path)
+            or self._checksum(path)
+            or self._unversioned_image(path)
+        )
+
     def menu(self, mac: str | None) -> Menu:
-        """The machine's menu: the operator's pxelinux.cfg/default, else the generated one."""
+        """The machine's menu: the operator's pxelinux.cfg/default, else the generated one. Reads files: may wait."""
         own = self._file(PXELINUX_DEFAULT)
         if own is None:
             return self._plans.menu(mac)
@@ -153,15 +163,14 @@ class Tree:
         place = self._find_loader(path)
         return None if place is None else FileImage(place)
 
-    async def _checksum(self, path: str) -> Image | None:
+    def _checksum(self, path: str) -> Image | None:
         """KIWI's NAME.md5, made from the image when the operator has none (KIWI itself writes only .sha256 today)."""
         if not (path.startswith("image/") and path.endswith(".md5")):
             return None
         entry = self._image_called(path.removeprefix("image/").removesuffix(".md5"))
         if entry is None:
             return None
-        digest = await asyncio.get_running_loop().run_in_executor(None, self._catalog.md5, entry)
-        return BytesImage(kiwi.checksum_line(digest, entry.image.size))
+        return BytesImage(kiwi.checksum_line(self._catalog.md5(entry), entry.image.size))
 
     def _unversioned_image(self, path: str) -> Image | None:
         entry = self._image_called(path.removeprefix("image/")) if path.startswith("image/") else None

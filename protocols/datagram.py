@@ -3,6 +3,7 @@
 import socket
 
 RECEIVE_BUFFER = 4 << 20  # bytes; a classroom that is switched on at once must not overflow it (quirks T-23)
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h: past net.core.rmem_max, which is 208 KiB on stock Debian (quirks X-2)
 IP_MTU_DISCOVER = 10  # linux/in.h; Python's socket module does not name it
 IP_PMTUDISC_DONT = 0
 
@@ -18,7 +19,7 @@ def udp_socket(address: str, port: int, *, interface: str | None = None, broadca
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        _make_room(sock)
         if broadcast:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         if interface is not None:
@@ -28,3 +29,11 @@ def udp_socket(address: str, port: int, *, interface: str | None = None, broadca
         sock.close()
         raise
     return sock
+
+
+def _make_room(sock: socket.socket) -> None:
+    """The receive buffer we want, or without CAP_NET_ADMIN as much of it as the system allows."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)

@@ -15,6 +15,7 @@ cdef class FileImage(Image):
     cdef readonly str path
     cdef int fd
     cdef bint in_memory
+    cdef bint can_seek_holes
 
 cdef class BytesImage(Image):
     cdef readonly bytes content

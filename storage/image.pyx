@@ -135,6 +135,7 @@ cdef class FileImage(Image):
         self.writable = writable
         self.fd = os.open(self.path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK)
         found = os.fstat(self.fd)
+        self.can_seek_holes = stat.S_ISREG(found.st_mode)  # the kernel knows no holes of block devices
         if stat.S_ISREG(found.st_mode):
             self.size = found.st_size
         elif stat.S_ISBLK(found.st_mode):
@@ -200,6 +201,8 @@ cdef class FileImage(Image):
         return 0 if fdatasync(self.fd) == 0 else -errno
 
     def extents(self, uint64_t offset, uint64_t length):
+        if not self.can_seek_holes:
+            return Image.extents(self, offset, length)
         require_inside(self, offset, length)
         found = []
         cdef uint64_t at = offset, end = offset + length, data, hole

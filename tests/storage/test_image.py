@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -395,3 +396,19 @@ def test_what_is_not_in_memory_is_not_waited_for(path: Path) -> None:
     os.posix_fadvise(image.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     assert image.read_at_now(0, len(CONTENT)) in (None, CONTENT)
     assert image.read_at(0, len(CONTENT)) == CONTENT
+
+
+@pytest.mark.root
+def test_a_block_device_is_all_data(tmp_path: Path, tool: Callable[[str], str]) -> None:
+    """The kernel refuses to look for holes there; its size is that of the device, not of the node."""
+    place = sparse(tmp_path / "disk", 16 * BLOCK, (BLOCK, b"x" * BLOCK))
+    losetup = tool("losetup")
+    done = subprocess.run([losetup, "--find", "--show", str(place)], capture_output=True, text=True, check=True)
+    device = done.stdout.strip()
+    try:
+        image = storage.image.FileImage(device)
+        assert image.size == 16 * BLOCK
+        assert image.extents(BLOCK, 2 * BLOCK) == [(2 * BLOCK, False)]
+        assert image.read_at(BLOCK, 1) == b"x"
+    finally:
+        subprocess.run([losetup, "--detach", device], check=True)
