@@ -8,7 +8,8 @@ AOE_DEAD_SECONDS=86400  # the driver gives a silent target up after this, 180 s 
 parse_aoeroot() {
     local target
     nth_field 1 , "$1" && root_device=$field target=${field#/dev/etherd/e}
-    [ "$target" != "$field" ] && [ "$target" != "${target#*.}" ] && is_number "${target%%.*}" && is_number "${target#*.}" ||
+    [ "$target" != "$field" ] && [ "$target" != "${target#*.}" ] &&
+        is_number "${target%%.*}" && is_number "${target#*.}" ||
         fail "AOEROOT=$(show "$1") names no AoE device: write /dev/etherd/eSHELF.SLOT"
     nth_field 2 , "$1"
     case $field in
@@ -33,7 +34,8 @@ open_aoe() {
     parse_aoeroot "$config_aoeroot"
     clock && began=$now
     modprobe aoe aoe_iflist="$nic" aoe_deadsecs=$AOE_DEAD_SECONDS
-    wait_for_target || fail "no AoE target ${root_device#/dev/etherd/} answered on $nic in $AOE_SECONDS s: check the server and that it is on this network segment"
+    wait_for_target || fail "no AoE target ${root_device#/dev/etherd/} answered on $nic in $AOE_SECONDS s:" \
+        "check the server and that it is on this network segment"
     elapsed_since "$began"
     say "AOE-READY $elapsed"
     say "root aoe ${root_device#/dev/etherd/} on $nic"

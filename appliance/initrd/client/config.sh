@@ -1,7 +1,7 @@
 # The KIWI configuration file, read as data: never sourced, never evaluated.
 #
-# A line is  KEY=value, KEY='value' or KEY="value"  with KEY at column 1. As in KIWI, quotes reach to the last one of the
-# line and text behind it stays part of the value; a backslash stands for the character after it; blank lines and
+# A line is  KEY=value, KEY='value' or KEY="value"  with KEY at column 1. As in KIWI, quotes reach to the last one of
+# the line and text behind it stays part of the value; a backslash stands for the character after it; blank lines and
 # comments don't count. Anything else is named and left out (KIWI's own client would run it as a command): other
 # lines, quotes that don't close, lines that end in a backslash. A carriage return at the end of a line is dropped.
 
@@ -20,7 +20,8 @@ unescape() {
     unescaped=$unescaped$rest
 }
 
-# unquote TEXT: without the first and the last quote, if it begins with one; into $unquoted. Fails if the quote doesn't close.
+# unquote TEXT: without the first and the last quote, if it begins with one; into $unquoted. Fails if the quote
+# doesn't close.
 unquote() {
     local quote rest
     unquoted=$1
@@ -56,7 +57,8 @@ parse_line() {
     value=$unescaped
 }
 
-# parse_config FILE TAKE REFUSE: calls "TAKE KEY VALUE" for each assignment, "REFUSE NUMBER LINE REASON" for each other line.
+# parse_config FILE TAKE REFUSE: calls "TAKE KEY VALUE" for each assignment, "REFUSE NUMBER LINE REASON" for each
+# other line.
 parse_config() {
     local line number=0
     while IFS= read -r line || [ -n "$line" ]; do

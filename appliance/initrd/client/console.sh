@@ -1,6 +1,6 @@
 # What the operator sees: one line a step, each beginning with "rootwire: ", and the one way to fail.
 
-REBOOT_SECONDS=30      # long enough to read the line on a screen, short enough that a repaired server gets its machines back
+REBOOT_SECONDS=30      # long enough to read the line on a screen; short, as a repaired server wants its machines back
 SHOWN_CHARACTERS=200   # of any text that came over the network
 
 say() { printf 'rootwire: %s\n' "$*"; }

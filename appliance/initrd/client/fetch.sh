@@ -5,7 +5,8 @@ SMALL_BLOCKS=128    # of 512 bytes: real configurations have a few hundred bytes
 DEFAULT_BLKSIZE=512 # of TFTP, as KIWI asks for configurations
 time_limit=
 
-# choose_server: the one named by kiwiserver=, else by ip= (PXELINUX), else by DHCP; the first that is named is the only one asked.
+# choose_server: the one named by kiwiserver=, else by ip= (PXELINUX), else by DHCP; the first that is named is the
+# only one asked.
 choose_server() {
     server=$kiwiserver
     [ -n "$server" ] || server=$ip_server
@@ -34,8 +35,9 @@ encode() {
     done
 }
 
-# run_fetch PATH FILE BLKSIZE: the tool's own exit status; what it said is in $RUN/fetch.log. Debian's busybox has a wget that dies
-# of -T, so $time_limit is put on it from outside: seconds for the whole of a small file, none for an image (its watcher ends it).
+# run_fetch PATH FILE BLKSIZE: the tool's own exit status; what it said is in $RUN/fetch.log. Debian's busybox has a
+# wget that dies of -T, so $time_limit is put on it from outside: seconds for the whole of a small file, none for an
+# image (its watcher ends it).
 run_fetch() {
     local host=${server%%:*} port=69
     if [ "$kiwiservertype" = http ]; then
@@ -49,8 +51,8 @@ run_fetch() {
     "$@" 2> "$RUN/fetch.log"
 }
 
-# fetch PATH FILE [BLKSIZE]: 0 when it is there, 1 when the server has no such file or an empty one, 2 when it can't be had now.
-# FILE may be "-" for standard output.
+# fetch PATH FILE [BLKSIZE]: 0 when it is there, 1 when the server has no such file or an empty one, 2 when it can't
+# be had now. FILE may be "-" for standard output.
 fetch() {
     [ "$2" = - ] || rm -f "$2"
     if run_fetch "$1" "$2" "${3:-$DEFAULT_BLKSIZE}"; then
@@ -63,7 +65,8 @@ fetch() {
     return 2
 }
 
-# fetch_small PATH FILE [BLKSIZE]: the same, for files that become this script's data: limited in time and, by the kernel, in size.
+# fetch_small PATH FILE [BLKSIZE]: the same, for files that become this script's data: limited in time and, by the
+# kernel, in size.
 fetch_small() (
     time_limit=$ANSWER_SECONDS
     ulimit -f $SMALL_BLOCKS
@@ -74,9 +77,12 @@ fetch_small() (
     return 1
 )
 
-# why_no_answer: what the tool said last; a killed one says nothing.
+# why_no_answer: what the tool said last; one that timeout ended has nothing to say.
 why_no_answer() {
     local reason
     reason=$(tail -n 1 "$RUN/fetch.log")
-    show "${reason:-nothing came}"
+    case $reason in
+    '' | Terminated) reason="nothing came in $ANSWER_SECONDS s" ;;
+    esac
+    show "$reason"
 }

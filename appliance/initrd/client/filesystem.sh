@@ -20,7 +20,8 @@ detect_filesystem() {
     [ -n "$filesystem" ]
 }
 
-# mount_readonly DEVICE FOLDER: nothing is written to the device, not even to replay a journal: others may be reading it.
+# mount_readonly DEVICE FOLDER: nothing is written to the device, not even to replay a journal: others may be reading
+# it.
 mount_readonly() {
     local options=ro
     case $filesystem in
@@ -64,17 +65,19 @@ wants_overlay() {
 mount_root() {
     local module
     detect_filesystem "$root_device" ||
-        fail "$root_device holds no file system this client knows (it begins with $(bytes_at 0 16)): serve a squashfs, ext4, iso9660, erofs, xfs or btrfs image"
+        fail "$root_device holds no file system this client knows (it begins with $(bytes_at 0 16)):" \
+            "serve a squashfs, erofs, ext4 or iso9660 image"
     module=$filesystem
     [ "$filesystem" != iso9660 ] || module=isofs
-    modprobe "$module" || fail "the kernel has no $filesystem: build the initrd with a --kernel that has it"
+    modprobe "$module" || fail "this client has no $filesystem: serve a squashfs, erofs, ext4 or iso9660 image"
     if wants_overlay; then
         mount_overlay
     elif [ "${root_access:-$default_access}" = rw ]; then
         mount -t "$filesystem" "$root_device" /root 2>> "$RUN/mount.log"
     else
         mount_readonly "$root_device" /root
-    fi || fail "the $filesystem on $root_device can't be mounted ($(show "$(tail -n 1 "$RUN/mount.log")")): check the image"
+    fi || fail "the $filesystem on $root_device can't be mounted" \
+        "($(show "$(tail -n 1 "$RUN/mount.log")")): check the image"
     clock
     say "ROOT-MOUNTED mode=$root_mode uptime=$((now / 100)).$((now / 10 % 10))"
 }

@@ -2,7 +2,8 @@
 
 INIT_NAMES='/sbin/init /lib/systemd/systemd /bin/init /bin/sh'
 
-# keep_name_servers: the lease's, where the root has an empty resolv.conf or none; a link belongs to the root's own resolver.
+# keep_name_servers: the lease's, where the root has an empty resolv.conf or none; a link belongs to the root's own
+# resolver.
 keep_name_servers() {
     local file=/root/etc/resolv.conf
     [ ! -L "$file" ] && [ ! -s "$file" ] && [ -d /root/etc ] && [ -s /etc/resolv.conf ] || return 0
@@ -16,7 +17,8 @@ find_init() {
     '' | /*) ;;
     *) say "init=$(show "$init") is no absolute path: left out" && init= ;;
     esac
-    [ -z "$init" ] || [ -e "/root$init" ] || [ -L "/root$init" ] || say "init=$(show "$init") is not in the root: trying others"
+    [ -z "$init" ] || [ -e "/root$init" ] || [ -L "/root$init" ] ||
+        say "init=$(show "$init") is not in the root: trying others"
     for name in $init $INIT_NAMES; do
         [ -e "/root$name" ] || [ -L "/root$name" ] || continue
         init=$name
@@ -37,6 +39,7 @@ move_kernel_file_systems() {
 hand_over() {
     keep_name_servers
     find_init
+    [ "$init" != /bin/sh ] || set -- # the kernel's left-over words are for an init, not for a shell
     say "starting $init"
     exec 9<&-
     trap - EXIT

@@ -1,21 +1,22 @@
 #!/bin/busybox sh
 # init of rootwire's client: from the kernel to the root that the boot server names for this machine.
 #
-# It speaks the server's side of KIWI's PXE contract: DHCP, the configuration look-up, then IMAGE, NBDROOT or AOEROOT with
-# UNIONFS_CONFIG. What differs from KIWI's own client, and why:
+# It speaks the server's side of KIWI's PXE contract: DHCP, the configuration look-up, then IMAGE, NBDROOT or AOEROOT
+# with UNIONFS_CONFIG. What differs from KIWI's own client, and why:
 # - configuration and kernel command line are data: never sourced, never evaluated; other lines are named and left out
 # - empty fields keep their place in every list, so that SERVER;EXPORT;;;;WRITE means what it says
 # - IMAGE goes into memory made to its size instead of /dev/ram1, so ramdisk_size= is not needed
 # - every retry is bounded and ends in one line that says why, then a reboot; nothing loops or hangs for ever
-# - TFTP block sizes are not raised for big images: block numbers wrap at 65535, and large blocks die with each lost fragment
+# - TFTP block sizes are not raised for big images: block numbers wrap at 65535, and large blocks die with each lost
+# fragment
 # - the server is kiwiserver=, else ip='s second field, else DHCP's: no ping, no look-up of tftp.<domain>
 # - a read-only file system gets an overlay in memory even without UNIONFS_CONFIG
 # Not yet: registration, groups, hardware maps, CONF, disks, swap, write exports, NFS.
 
 set -u
 export PATH=/bin:/sbin
-IFS='
-	 '
+IFS=' 	
+'
 LIB=/lib/rootwire
 RUN=/run/rootwire
 

@@ -2,7 +2,8 @@
 
 LOOKUP_SECONDS='1 2 4 8 15'   # between rounds over all names: a server that is starting gets half a minute
 
-# config_names MAC ADDRESS: one name a line: MAC in capitals, group, the address in hex shortened digit by digit, default.
+# config_names MAC ADDRESS: one name a line: MAC in capitals, group, the address in hex shortened digit by digit,
+# default.
 config_names() {
     local hex digits
     printf 'config.%s\nconfig.group\n' "$(printf '%s' "$1" | tr 'a-f' 'A-F')"
@@ -11,7 +12,8 @@ config_names() {
     printf 'config.default\n'
 }
 
-# find_config MAC ADDRESS: the first that exists into $RUN/config, its name into $config_name. 1: none exists; 2: no answer.
+# find_config MAC ADDRESS: the first that exists into $RUN/config, its name into $config_name. 1: none exists; 2: no
+# answer.
 find_config() {
     local name
     for name in $(config_names "$1" "$2"); do

@@ -3,10 +3,11 @@
 CARDS=/sys/class/net
 NIC_SECONDS=10                     # adapters on USB show up seconds after their bus
 CARRIER_SECONDS=5                  # links renegotiate for 2 to 4 s when the firmware hands over to the kernel
-DHCP_PACKETS=5                     # a round sends so many: with 5 s even the shortest outlasts servers that ping an address first
-DHCP_ROUND_SECONDS='1 2 4 8'       # between packets, a round each: 75 s in all, since a switch with STP is deaf for up to 60 s
+DHCP_PACKETS=5                     # a round: even the shortest outlasts the 3 s of servers that ping an address first
+DHCP_ROUND_SECONDS='1 2 4 8'       # between packets, a round each: 75 s in all; a switch with STP is deaf for up to 60
 
-# load_drivers: a driver for every device the kernel lists. A bus reveals what is behind it, so three rounds: PCI, virtio or USB, card.
+# load_drivers: a driver for every device the kernel lists. A bus reveals what is behind it, so three rounds: PCI,
+# virtio or USB, card.
 load_drivers() {
     local round aliases known=
     set -f
@@ -43,7 +44,8 @@ find_nics() {
             load_drivers
         done
     fi
-    [ -n "$nics" ] || fail 'no wired network card found: its driver may be missing; build the initrd with another --kernel'
+    [ -n "$nics" ] ||
+        fail 'no wired network card found: its driver may be missing; build the initrd with another --kernel'
 }
 
 has_carrier() { [ "$(cat "$CARDS/$1/carrier" 2>> "$RUN/drivers.log")" = 1 ]; }
@@ -106,9 +108,11 @@ read_lease() {
 
 use_lease() {
     local name
-    ip addr add "$lease_ip/$lease_mask" broadcast + dev "$nic" || fail "the address $lease_ip/$lease_mask of DHCP can't be set on $nic"
+    ip addr add "$lease_ip/$lease_mask" broadcast + dev "$nic" ||
+        fail "the address $lease_ip/$lease_mask of DHCP can't be set on $nic"
     if is_ipv4 "$lease_router"; then
-        ip route add default via "$lease_router" dev "$nic" || say "the router $lease_router of DHCP can't be used: going on without"
+        ip route add default via "$lease_router" dev "$nic" ||
+            say "the router $lease_router of DHCP can't be used: going on without"
     fi
     : > /etc/resolv.conf
     [ -z "$lease_domain" ] || printf 'search %s\n' "$lease_domain" >> /etc/resolv.conf

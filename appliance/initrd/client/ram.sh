@@ -16,7 +16,8 @@ parse_image() {
     esac
     nth_field 3 ';' "$entry" && version=$field
     nth_field 2 ';' "$entry" && image_path=image/$field-$version
-    [ -n "$field" ] && [ -n "$version" ] && is_name "$image_path" || fail "IMAGE=$(show "$1") names no image: write /dev/ram1;NAME;VERSION;SERVER;4096"
+    [ -n "$field" ] && [ -n "$version" ] && is_name "$image_path" ||
+        fail "IMAGE=$(show "$1") names no image: write /dev/ram1;NAME;VERSION;SERVER;4096"
     nth_field 5 ';' "$entry" && image_blksize=$field
     is_number "$image_blksize" && [ "$image_blksize" -ge 8 ] && [ "$image_blksize" -le 65464 ] || image_blksize=8192
     nth_field 6 ';' "$entry"
@@ -28,7 +29,8 @@ parse_image() {
     esac
 }
 
-# read_checksum FILE: "MD5 BLOCKS BLOCKSIZE [ZBLOCKS ZBLOCKSIZE]"; the sum into $image_md5, the image's bytes into $image_size.
+# read_checksum FILE: "MD5 BLOCKS BLOCKSIZE [ZBLOCKS ZBLOCKSIZE]"; the sum into $image_md5, the image's bytes into
+# $image_size.
 read_checksum() {
     local blocks blocksize rest
     read -r image_md5 blocks blocksize rest < "$1" || [ -n "$blocksize" ] || return 1
@@ -36,7 +38,8 @@ read_checksum() {
     case $image_md5 in
     *[!0-9A-Fa-f]*) return 1 ;;
     esac
-    [ ${#image_md5} -eq 32 ] && is_number "$blocks" && is_number "$blocksize" && [ ${#blocks} -le 10 ] && [ ${#blocksize} -le 8 ] || return 1
+    [ ${#image_md5} -eq 32 ] && is_number "$blocks" && is_number "$blocksize" || return 1
+    [ ${#blocks} -le 10 ] && [ ${#blocksize} -le 8 ] || return 1
     image_md5=$(printf '%s' "$image_md5" | tr 'A-F' 'a-f')
     image_size=$((blocks * blocksize))
     [ "$image_size" -gt 0 ]
@@ -50,7 +53,8 @@ check_memory() {
         [ "$key" != MemAvailable: ] || break
     done < /proc/meminfo
     [ "$amount" -ge "$need" ] ||
-        fail "$image_path needs $((need / 1024)) MiB of memory, $((amount / 1024)) MiB are free: use a bigger machine or root over NBD or AoE"
+        fail "$image_path needs $((need / 1024)) MiB of memory, $((amount / 1024)) MiB are free:" \
+            "use a bigger machine or root over NBD or AoE"
 }
 
 # watch_transfer FILE: until killed, says how much of $image_size has come, and ends a transfer that stands still.
@@ -94,7 +98,8 @@ fetch_image() {
         say "image complete, verifying"
         md5sum "$1" > "$RUN/sum" && read -r sum rest < "$RUN/sum" && [ "$sum" = "$image_md5" ] && return 0
     fi
-    reason="$image_path$image_suffix does not match its .md5 ($size of $image_size bytes came$(sed "s/^/, /" "$RUN/fetch.log"))"
+    reason="$image_path$image_suffix does not match its .md5"
+    reason="$reason ($size of $image_size bytes came$(sed "s/^/, /" "$RUN/fetch.log"))"
     return 1
 }
 
@@ -107,8 +112,10 @@ open_ram() {
         if fetch_image /image/root; then
             elapsed_since "$began"
             truncate -s $(((image_size + 4095) / 4096 * 4096)) /image/root # a loop device ends at whole sectors
-            root_device=$(losetup -f) && losetup "$root_device" /image/root || fail 'no loop device for the image in memory'
-            say "root ram $image_path$image_suffix from $from, md5 $image_md5 ($((image_size / 1048576)) MiB in $elapsed s)"
+            root_device=$(losetup -f) && losetup "$root_device" /image/root ||
+                fail 'no loop device for the image in memory'
+            say "root ram $image_path$image_suffix from $from," \
+                "md5 $image_md5 ($((image_size / 1048576)) MiB in $elapsed s)"
             umount -l /image # the loop device holds the file; nothing else needs the name
             default_access=rw
             return

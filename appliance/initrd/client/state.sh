@@ -1,5 +1,5 @@
-# What the steps hand to each other. The kernel turns unknown key=value words of its command line into environment variables,
-# so each of these is set here before anything looks at it.
+# What the steps hand to each other. The kernel turns unknown key=value words of its command line into environment
+# variables, so each of these is set here before anything looks at it.
 
 CARRIAGE_RETURN=$(printf '\r')
 

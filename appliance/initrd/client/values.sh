@@ -1,4 +1,5 @@
-# What a value must look like before it is used, and how a list of fields is taken apart. All of it data: nothing is evaluated.
+# What a value must look like before it is used, and how a list of fields is taken apart. All of it data: nothing is
+# evaluated.
 
 # is_number TEXT: decimal digits without a leading zero (the shell would read octal), small enough for 64-bit sums.
 is_number() {
