@@ -73,7 +73,7 @@ def build_tree(folder: Path, steps: Steps, initrd: BuildInitrd, initrd_inputs: s
     """
     folder.mkdir(exist_ok=True)
     with _locked(folder / "lock"):
-        builder = _Builder(folder)
+        builder = Builder(folder)
         with steps.step("demo: kernel") as show:
             package = _resolve_kernel()
             builder.make("kernel", package, lambda: _make_kernel(folder, package, show), show)
@@ -85,13 +85,14 @@ def build_tree(folder: Path, steps: Steps, initrd: BuildInitrd, initrd_inputs: s
     return DemoTree(folder / "tree")
 
 
-class _Builder:
+class Builder:
     """Makes each part once per set of inputs; the inputs are written down last, so a broken build is done again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def make(self, part: str, inputs: str, build: Callable[[], None], show: Progress) -> None:
+        """Call `build` unless `part` was made from these very `inputs` before."""
         record = self._folder / f"{part}.made"
         if record.is_file() and record.read_text() == inputs:
             show("as made before")

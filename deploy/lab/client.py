@@ -43,7 +43,7 @@ class Client:
     @property
     def succeeded(self) -> bool:
         """Whether it reached userspace, read its files and powered off."""
-        return self.ended is not None and self.failure is None
+        return self.ended is not None and self.failure is None and Mark.DONE in self.seen
 
     @property
     def stage(self) -> str:

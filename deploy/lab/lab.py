@@ -148,7 +148,8 @@ class Lab:
             *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--bind-interfaces"),
             *("--interface=eth0", f"--dhcp-range={DHCP_RANGE}", f"--dhcp-leasefile={self.folder / 'leases'}"),
             *("--enable-ra", f"--dhcp-range={ADVERTISED_PREFIX}"),
-            *(f"--log-facility={self.folder / 'router.log'}", "--user=root", "--pid-file="),
+            *(f"--log-facility={self.folder / 'router.log'}", "--pid-file="),
+            *("--user=root", "--group=root"),  # a change of either would undo the kernel's promise to end it with us
         ]
 
     async def _close(self) -> None:

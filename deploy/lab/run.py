@@ -24,7 +24,7 @@ from deploy.lab.server import BootSettings
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = REPOSITORY / ".demo"
 ROOT_NAMES = {"nbd": "NBD", "aoe": "AoE", "ram": "RAM"}
-KEPT_RUNS = 10  # folders of logs and consoles: enough to look at yesterday's failure
+KEPT_RUNS = 20  # folders of logs and consoles: enough to look at yesterday's failure
 
 
 def demo_tree(screen: Screen) -> DemoTree:
@@ -45,25 +45,26 @@ def run(arguments: Arguments, screen: Screen) -> int:
     except LabError as failure:
         screen.say(f"run: {failure}", "red")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         screen.say("run: stopped; the clients, the appliance and the lab's namespaces are gone")
         return 130
 
 
-def new_run_folder() -> Path:
-    """A name for this run's folder; folders of old runs beyond the last few are removed."""
-    runs = DEMO / "runs"
+def new_run_folder(name: str, runs: Path = DEMO / "runs") -> Path:
+    """Where a new run's logs and consoles go; folders of old runs beyond the last few are removed."""
     runs.mkdir(parents=True, exist_ok=True)
-    for old in sorted(runs.iterdir(), key=lambda folder: folder.stat().st_mtime)[: -(KEPT_RUNS - 1)]:
+    ended = [folder for folder in runs.iterdir() if not (folder / "tree").exists()]  # a lab that is up has its tree
+    for old in sorted(ended, key=lambda folder: folder.stat().st_mtime)[: -(KEPT_RUNS - 1)]:
         shutil.rmtree(old)
-    return runs / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    return runs / name
 
 
 async def _run_lab(arguments: Arguments, screen: Screen, tree: DemoTree, expected: str) -> int:
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _interrupt)
+    _cancel_on_signals()
     plans = plan_clients(arguments.clients, arguments.firmware, arguments.root, arguments.bios_loader)
     settings = LabSettings(loss=arguments.loss, boot=BootSettings(files=arguments.files))
-    lab = Lab(new_run_folder(), tree, plans, settings)
+    folder = new_run_folder(f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}")
+    lab = Lab(folder, tree, plans, settings)
     async with contextlib.AsyncExitStack() as stack:
         with screen.step("lab and appliance") as show:
             await stack.enter_async_context(lab)
@@ -79,9 +80,12 @@ async def _run_lab(arguments: Arguments, screen: Screen, tree: DemoTree, expecte
     return status
 
 
-def _interrupt() -> None:
-    """End as Ctrl-C does: asyncio cancels the run, which takes everything down in order."""
-    signal.raise_signal(signal.SIGINT)
+def _cancel_on_signals() -> None:
+    """End in order when told to: asyncio does so by itself for Ctrl-C only. SIGHUP: the terminal was closed."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # this is a coroutine's own code
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 def check_files(clients: Sequence[Client], expected: str) -> None:
@@ -99,8 +103,9 @@ def _verdict(clients: Sequence[Client], screen: Screen) -> int:
     screen.say("")
     if booted:
         spread = f"{min(seconds):.1f} s" if len(booted) == 1 else f"{min(seconds):.1f} to {max(seconds):.1f} s"
+        counts = f"{len(booted)} of {len(clients)} clients booted to userspace"
         screen.say(
-            f"{len(booted)} of {len(clients)} clients booted to userspace in {spread} ({kinds}), files as on the server",
+            f"{counts} in {spread} ({kinds}), files as on the server",
             "bold green" if len(booted) == len(clients) else "bold",
         )
     for client in clients:

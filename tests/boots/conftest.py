@@ -1,9 +1,10 @@
-"""What all boots share: the demo tree, labs in it, and words for a client that did not boot."""
+"""What all boots share: the demo tree, the sums of its files, and labs to boot in."""
 
 import asyncio
 import contextlib
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from deploy.lab.client import Client
 from deploy.lab.initrd import build_client_initrd, initrd_inputs
 from deploy.lab.lab import Lab, LabSettings
 from deploy.lab.plan import ClientPlan
-from deploy.lab.run import DEMO
+from deploy.lab.run import DEMO, new_run_folder
 from deploy.lab.server import BootSettings
+from tests.boots.verdict import Boot
 
 TOOLS = (
     "ip",
@@ -43,18 +45,30 @@ class Lines:
         yield lambda detail: print(f"{name}: {detail}")
 
 
+def _require_root_and_tools() -> None:
+    """As the fixture `tool` does, which lives for one test only: a failure in CI, else a skip that names what is missing."""
+    missing = [name for name in TOOLS if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
+    if os.geteuid() != 0:
+        missing.append("root")
+    if not missing:
+        return
+    message = f"boots need {', '.join(missing)}: run sudo deploy/test"
+    if os.environ.get("REQUIRE_INTEROP") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 @pytest.fixture(scope="session")
 def demo_tree() -> DemoTree:
     """The demo tree, the one of deploy/run: made here if it is not there yet."""
-    if os.geteuid() != 0:
-        pytest.skip("boots need root: run sudo deploy/test")
+    _require_root_and_tools()
     return build_tree(DEMO, Lines(), build_client_initrd, initrd_inputs())
 
 
 @pytest.fixture(scope="session")
 def lab_folder() -> Callable[[], Path]:
     """A function that names a new folder for a lab: kept beside the tree, so that a failed boot can be looked at."""
-    return lambda: DEMO / "runs" / f"test-{os.getpid()}-{next(_numbers)}"
+    return lambda: new_run_folder(f"test-{os.getpid()}-{next(_numbers)}")
 
 
 @pytest.fixture(scope="session")
@@ -68,9 +82,6 @@ def server_md5(demo_tree: DemoTree) -> Callable[[int], str]:
         return sums[files]
 
     return compute
-
-
-Boot = Callable[..., list[Client]]
 
 
 @pytest.fixture(scope="session")
@@ -87,11 +98,3 @@ def boot(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> Boot:
         return asyncio.run(run())
 
     return boot_all
-
-
-def describe(client: Client) -> str:
-    """Why a client failed, with the end of its console: the message of an assertion."""
-    plan = client.plan
-    end = "\n".join(client.console.last_lines(25))
-    steps = [f"{step.at - client.powered_on:.1f} {step.stage}" for step in (client.story.steps if client.story else ())]
-    return f"{plan.name} {plan.firmware}+{plan.root}: {client.failure}; {steps}; console in {client.log}:\n{end}"

@@ -21,7 +21,7 @@ from deploy.lab.plan import ClientPlan
 from deploy.lab.process import start, stop
 from deploy.lab.server import Rootwire
 from deploy.lab.story import Story
-from tests.boots.conftest import describe
+from tests.boots.verdict import describe
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from deploy.lab.client import Client
-from deploy.lab.console import Mark
 from deploy.lab.plan import ClientPlan, plan_clients
-from tests.boots.conftest import Boot, describe
+from tests.boots.verdict import Boot, assert_booted, describe, stages_of
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
 
@@ -30,18 +29,6 @@ WAYS = [
 def three(boot: Boot) -> list[Client]:
     """One client of each way, booted side by side."""
     return boot([ClientPlan(0, "bios", "nbd", "pxelinux"), ClientPlan(1, "uefi", "aoe"), ClientPlan(2, "bios", "ram")])
-
-
-def stages_of(client: Client) -> list[str]:
-    """The stages the appliance saw, each at its first time, in order of time."""
-    steps = client.story.steps if client.story else ()
-    return list(dict.fromkeys(step.stage for step in sorted(steps, key=lambda step: step.at)))
-
-
-def assert_booted(client: Client, md5: str) -> None:
-    """The client read its files, to the bytes that the image on the server holds, and powered off."""
-    assert client.succeeded, describe(client)
-    assert client.value(Mark.CHECKSUM, "md5") == md5
 
 
 @pytest.mark.parametrize(("plan", "stages"), WAYS)

@@ -12,7 +12,7 @@ from deploy.lab.console import Mark
 from deploy.lab.lab import Lab, LabSettings
 from deploy.lab.plan import ClientPlan
 from deploy.lab.server import BootSettings
-from tests.boots.conftest import describe
+from tests.boots.verdict import assert_booted, describe
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
 
@@ -42,5 +42,4 @@ async def test_an_aoe_root_outlives_the_boxs_link(
             cable = group.create_task(pull_the_cable())
             [client] = await lab.boot(on_change)
             assert cable.done(), describe(client)
-    assert client.succeeded, describe(client)
-    assert client.value(Mark.CHECKSUM, "md5") == server_md5(1500)
+    assert_booted(client, server_md5(1500))

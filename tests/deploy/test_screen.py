@@ -29,6 +29,7 @@ def boot(client: Client) -> None:
     """Let the client have booted: on at 100, kernel at 110, userspace at 130.5."""
     client.began, client.ended, client.powered_on = 0.0, 40.0, 100.0
     client.story = Story("kernel", (Step("kernel", 110.0, "boot/linux", 14_186_432, False),), 14_186_432)
+    client.seen[Mark.DONE] = (140.0, Sighting(Mark.DONE, {"uptime": "16.2"}))
     client.seen[Mark.USERSPACE] = (130.5, Sighting(Mark.USERSPACE, {"uptime": "6.69"}))
 
 
@@ -101,6 +102,7 @@ def test_a_timeline_joins_both_views(tmp_path: Path) -> None:
     assert timeline(client) == [
         (10.0, "kernel", "boot/linux, 14.2 MB"),
         (30.5, "userspace", "6.69 s after its kernel started"),
+        (40.0, "power off", "16.2 s after its kernel started"),
     ]
 
 
