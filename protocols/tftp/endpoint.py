@@ -220,7 +220,8 @@ class TftpServer:
         if finished.outcome is Outcome.PROBED:
             level = "debug"  # every UEFI client does it before its real request (quirk T-1)
         facts = {f.name: getattr(finished, f.name) for f in fields(finished)}
-        getattr(self.log, level)("transfer_finished", **facts | {"outcome": str(finished.outcome)})
+        facts |= {"outcome": str(finished.outcome), "seconds": round(finished.seconds, 3)}
+        getattr(self.log, level)("transfer_finished", **facts)
 
     def on_closed(self, peer: Address) -> None:
         """A channel's socket is gone."""

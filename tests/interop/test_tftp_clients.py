@@ -153,6 +153,7 @@ async def test_empty_files(box: Box, tool: Tool, tmp_path: Path, program: str, c
     assert content(local) in (b"", None)  # curl makes no file for nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "command", "blksize"),
     [
@@ -385,6 +386,7 @@ LOSSY: dict[str, tuple[str, Command, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "command", "blksize"), LOSSY.values(), ids=LOSSY)
 async def test_a_lossy_link(
     box: Box, relay: Relay, tool: Tool, tmp_path: Path, program: str, command: Command, blksize: int
