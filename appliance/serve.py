@@ -5,6 +5,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import structlog
@@ -166,7 +167,8 @@ class Appliance:
 
     async def _tick(self) -> None:
         while True:
-            self.story.poll(self.nbd.connections(), self.aoe.initiators())
+            downloads = chain(self.tftp.downloads(), self.http.downloads())
+            self.story.poll(self.nbd.connections(), self.aoe.initiators(), downloads)
             self.timeline.check()
             await asyncio.sleep(TICK_SECONDS)
 

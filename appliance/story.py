@@ -5,7 +5,8 @@ known here and nowhere else.
 """
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import PurePosixPath
 
@@ -21,7 +22,7 @@ from protocols.aoe import endpoint as aoe
 from protocols.aoe.initiators import Initiator
 from protocols.arp import endpoint as arp
 from protocols.dhcp import endpoint as dhcp
-from protocols.http import endpoint as http
+from protocols.http import events as http
 from protocols.nbd import endpoint as nbd
 from protocols.tftp import endpoint as tftp
 
@@ -31,7 +32,7 @@ ADVERTISE_SECONDS = 10.0
 
 _LOADER_SUFFIXES = {".0", ".efi", ".kpxe", ".kkpxe", ".pxe", ".lkrn", ".c32", ".sys"}
 _MENU_FILES = re.compile(r"pxelinux\.cfg/.+|(.*/)?grub\.cfg.*|.*\.ipxe")
-_DELIVERED = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
+_CARRIED = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, http.CLIENT_LEFT}
 
 log = structlog.get_logger()
 
@@ -75,6 +76,7 @@ class Story:
         self._advertise = advertise
         self._boots_from_aoe = boots_from_aoe
         self._image_size = image_size
+        self._counted: dict[tuple[str, str], int] = {}  # bytes told already of the downloads under way
 
     def on_dhcp(self, event: dhcp.DhcpEvent) -> None:
         """ProxyDHCP: discovered, offered, asked on 4011, refused, or just another DHCP client alive."""
@@ -100,7 +102,7 @@ class Story:
             case tftp.TransferStarted(client=client, name=name, direction="read"):
                 self._note_file(client, name)
             case tftp.TransferFinished(client=client, name=name, direction="read"):
-                self._note_file(client, name, event.size, event.seconds, whole=event.outcome == "completed")
+                self._note_end(client, name, event.size, event.seconds, whole=event.outcome == "completed")
             case _:
                 pass  # refusals are the room's to count and log; uploads are no stage of a boot
 
@@ -109,8 +111,8 @@ class Story:
         match event:
             case http.RequestStarted(client=client, method="GET", name=name):
                 self._note_file(client, name)
-            case http.RequestFinished(client=client, method="GET", name=name) if event.status in _DELIVERED:
-                self._note_file(client, name, event.size, event.seconds, whole=event.status == HTTPStatus.OK)
+            case http.RequestFinished(client=client, method="GET", name=name, status=status) if status in _CARRIED:
+                self._note_end(client, name, event.size, event.seconds, whole=status == HTTPStatus.OK)
             case _:
                 pass
 
@@ -130,13 +132,38 @@ class Story:
             target = f"aoe e{event.shelf}.{event.slot}"
             self._timeline.note(Stage.ROOT_CONNECTED, mac=event.mac, detail=target)
 
-    def poll(self, connections: list[nbd.Connection], initiators: list[Initiator]) -> None:
-        """Take over the byte counters of every open root; called about once a second."""
+    def poll(
+        self,
+        connections: Iterable[nbd.Connection],
+        initiators: Iterable[Initiator],
+        downloads: Iterable[tftp.Download | http.Download],
+    ) -> None:
+        """Take over the byte counters of open roots and of downloads under way; called about once a second."""
         for each in connections:
             self._count_nbd(each)
         for one in initiators:
             source = f"aoe e{one.shelf}.{one.slot}"
             self._timeline.traffic(source, mac=one.mac, bytes_read=one.bytes_read, bytes_written=one.bytes_written)
+        self._count_downloads(downloads)
+
+    def _count_downloads(self, downloads: Iterable[tftp.Download | http.Download]) -> None:
+        running: Counter[tuple[str, str]] = Counter()
+        for each in downloads:
+            running[each.client, each.name] += each.size
+        for (client, name), size in running.items():
+            new = size - self._counted.get((client, name), 0)
+            if new > 0:
+                self._note_file(client, name, new)
+        self._counted = dict(running)
+
+    def _note_end(self, client: str, name: str, size: int, seconds: float, *, whole: bool) -> None:
+        told = min(self._counted.get((client, name), 0), size)
+        if told:
+            self._counted[client, name] -= told
+        stage = self._note_file(client, name, size - told, seconds)
+        image = PurePosixPath(name.replace("\\", "/")).name
+        if stage is Stage.ROOT_LOADING and whole and size >= (self._image_size(image) or 0):
+            self._timeline.note(Stage.ROOT_CONNECTED, address=client, detail=f"ram {image}")
 
     def _count_nbd(self, told: nbd.Connection | nbd.ExportClosed) -> None:
         source = f"nbd {told.export}:{told.port}"
@@ -155,20 +182,17 @@ class Story:
             detail=detail,
         )
 
-    def _note_file(self, client: str, name: str, size: int = 0, seconds: float = 0.0, *, whole: bool = False) -> None:
+    def _note_file(self, client: str, name: str, size: int = 0, seconds: float = 0.0) -> Stage | None:
         try:
             path = normalise(name)
         except OSError:  # a name that the tree refuses as well: no stage of any boot
-            return
+            return None
         stage = stage_of_file(path, self._menu())
-        if stage is None:
-            return
-        kernel_asks = stage in (Stage.CLIENT_CONFIG, Stage.ROOT_LOADING)
-        firmware = Firmware.KERNEL if kernel_asks else None
-        self._timeline.note(stage, address=client, detail=path, size=size, seconds=seconds, firmware=firmware)
-        image = PurePosixPath(path).name
-        if stage is Stage.ROOT_LOADING and whole and size >= (self._image_size(image) or 0):
-            self._timeline.note(Stage.ROOT_CONNECTED, address=client, detail=f"ram {image}")
+        if stage is not None:
+            kernel_asks = stage in (Stage.CLIENT_CONFIG, Stage.ROOT_LOADING)
+            firmware = Firmware.KERNEL if kernel_asks else None
+            self._timeline.note(stage, address=client, detail=path, size=size, seconds=seconds, firmware=firmware)
+        return stage
 
     def _sign_of_life(self, mac: str, address: str | None) -> None:
         machine = self._timeline.seen(mac, address)

@@ -22,7 +22,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from protocols.errors import WireError
-from protocols.http.events import CLIENT_LEFT, Report
+from protocols.http.events import CLIENT_LEFT, Download, Report
 from protocols.http.events import RequestFinished as RequestFinished
 from protocols.http.events import RequestStarted as RequestStarted
 from protocols.http.lobby import HttpLimits as HttpLimits
@@ -46,7 +46,7 @@ OpenRead = Callable[[str, str], Awaitable[Image]]
 OpenWrite = Callable[[str, str, int | None], Awaitable[Upload]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Exchange:
     """One request and how far its answer got."""
 
@@ -84,6 +84,7 @@ class HttpServer:
         self._routes = routes
         self._lobby = Lobby(self.limits)
         self._listeners: list[socket.socket] = []
+        self._exchanges: set[Exchange] = set()
         self._unix_path: Path | None = None
         self._log = structlog.get_logger().bind(protocol="http")
 
@@ -106,6 +107,10 @@ class HttpServer:
         except OSError:
             self.close()
             raise
+
+    def downloads(self) -> list[Download]:
+        """Every GET under way, and how far it got."""
+        return [Download(e.client, e.name, e.size) for e in self._exchanges if e.request.method == "GET" and e.size]
 
     async def run(self) -> None:
         """Serve until cancelled, then close everything."""
@@ -160,6 +165,7 @@ class HttpServer:
         """One exchange, from the parsed request to its line in the log."""
         exchange = Exchange(request, request.remote or LOCAL)
         started = time.monotonic()
+        self._exchanges.add(exchange)
         try:
             return await self._answer(exchange)
         except ConnectionError:
@@ -168,6 +174,7 @@ class HttpServer:
                 exchange.status = CLIENT_LEFT
             raise
         finally:
+            self._exchanges.discard(exchange)
             self._finish(exchange, time.monotonic() - started)
 
     def _finish(self, exchange: Exchange, seconds: float) -> None:

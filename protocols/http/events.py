@@ -31,4 +31,13 @@ class RequestFinished:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A GET under way: `size` is the body bytes carried so far."""
+
+    client: str
+    name: str
+    size: int
+
+
 Report = Callable[[RequestStarted | RequestFinished], None]

@@ -77,6 +77,11 @@ class Channel(ABC):
 
     direction: ClassVar[Direction]
 
+    @property
+    def size(self) -> int:
+        """Payload bytes that have surely arrived."""
+        return self._transfer.size
+
     def start(self) -> None:
         """Tell the world, and send the first answer."""
         terms = self._transfer.terms

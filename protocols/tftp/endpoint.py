@@ -21,6 +21,7 @@ from protocols.errors import WireError
 from protocols.tftp.admission import Address, Admission
 from protocols.tftp.channel import Channel, ReadChannel, WriteChannel
 from protocols.tftp.events import (
+    Download,
     Report,
     RequestRefused,
     TftpEvent,
@@ -36,8 +37,17 @@ from storage.errors import StorageError
 from storage.image import Image
 from storage.upload import Upload
 
-__all__ = ["OpenRead", "OpenWrite", "RequestRefused", "TftpEvent", "TftpLimits", "TftpServer", "TransferFinished",
-           "TransferStarted"]  # fmt: skip
+__all__ = [
+    "Download",
+    "OpenRead",
+    "OpenWrite",
+    "RequestRefused",
+    "TftpEvent",
+    "TftpLimits",
+    "TftpServer",
+    "TransferFinished",
+    "TransferStarted",
+]
 
 BUSY_LOG_INTERVAL = 5.0  # seconds; one warning for a whole storm of refusals
 
@@ -80,6 +90,11 @@ class TftpServer:
     def port(self) -> int:
         """The request port, once bound."""
         return int(self._bound().sockname[1])
+
+    def downloads(self) -> list[Download]:
+        """Every read under way, and how far it got."""
+        reading = [(peer, each) for peer, each in self._channels.items() if each.direction == "read"]
+        return [Download(peer[0], each.request.filename, each.size) for peer, each in reading]
 
     async def run(self) -> None:
         """Serve until cancelled; then every transfer is told that it failed, and all sockets are closed."""

@@ -38,6 +38,15 @@ class TransferFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """A read under way: `size` is the payload bytes acknowledged so far."""
+
+    client: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRefused:
     """A request was answered with ERROR."""
 

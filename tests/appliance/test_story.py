@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from appliance.machine import Boot
 from appliance.menu import Choice, Menu
 from appliance.stage import Stage
 from appliance.story import Story, stage_of_file
@@ -11,9 +12,11 @@ from appliance.timeline import Timeline
 from protocols.aoe.endpoint import InitiatorAsked, TargetIdentified
 from protocols.arp.endpoint import HostSeen as ArpSeen
 from protocols.dhcp.endpoint import Architecture, BootRequest, Discovered, HostSeen, Offer, Offered, Refused
-from protocols.http.endpoint import RequestFinished, RequestStarted
+from protocols.http.events import Download as HttpDownload
+from protocols.http.events import RequestFinished, RequestStarted
 from protocols.nbd.endpoint import Connection, ExportClosed, ExportOpened, ExportRefused
 from protocols.tftp.endpoint import RequestRefused, TransferFinished, TransferStarted
+from protocols.tftp.events import Download as TftpDownload
 from protocols.tftp.transfer import Outcome
 
 MAC = "52:54:00:77:00:01"
@@ -44,6 +47,14 @@ class Told:
             boots_from_aoe=lambda mac: mac.endswith("aa"),
             image_size=lambda name: IMAGE_SIZE if name == "edge-1" else None,
         )
+
+    @property
+    def boot(self) -> Boot:
+        """The one machine's present boot."""
+        machine = self.timeline.find(MAC)
+        assert machine is not None
+        assert machine.boot is not None
+        return machine.boot
 
     @property
     def stage(self) -> Stage | None:
@@ -187,9 +198,31 @@ def test_root_traffic_is_counted_to_the_last_byte(told: Told) -> None:
     """By polling while the connection lives, and by its closing report for what came since."""
     told.story.on_arp(ArpSeen(MAC, ADDRESS))
     told.story.on_nbd(ExportOpened(ADDRESS, 4, "edge-1"))
-    told.story.poll([Connection(ADDRESS, 4, "edge-1", 500, 0, 3, 0.0)], [])
+    told.story.poll([Connection(ADDRESS, 4, "edge-1", 500, 0, 3, 0.0)], [], [])
     told.story.on_nbd(ExportClosed(ADDRESS, 4, "edge-1", 800, 0, 9.0, "disconnected"))
-    machine = told.timeline.find(MAC)
-    assert machine is not None
-    assert machine.boot is not None
-    assert machine.boot.bytes_read == 800
+    assert told.boot.bytes_read == 800
+
+
+def test_a_download_is_seen_moving_and_counted_once(told: Told) -> None:
+    """A slow line is no stall: bytes are told while they move, and not again at the end."""
+    told.story.on_arp(ArpSeen(MAC, ADDRESS))
+    told.story.on_http(RequestStarted(ADDRESS, "GET", "boot/linux", 900))
+    for size in (300, 700):
+        told.story.poll([], [], [HttpDownload(ADDRESS, "boot/linux", size), TftpDownload(ADDRESS, "nothing", 5)])
+        assert told.boot.size == size
+    told.story.on_http(RequestFinished(ADDRESS, "GET", "boot/linux", 200, 900, 4.0))
+    told.story.poll([], [], [])
+    assert told.boot.size == 900
+    assert told.boot.furthest.count == 1
+
+
+def test_two_downloads_of_one_file_are_two(told: Told) -> None:
+    """A client that asks twice at once gets twice the bytes, whichever ends first."""
+    told.story.on_arp(ArpSeen(MAC, ADDRESS))
+    both = [HttpDownload(ADDRESS, "image/edge-1", 400), HttpDownload(ADDRESS, "image/edge-1", 600)]
+    told.story.poll([], [], both)
+    told.story.on_http(RequestFinished(ADDRESS, "GET", "image/edge-1", 499, 600, 4.0))
+    told.story.poll([], [], both[:1])
+    told.story.on_http(RequestFinished(ADDRESS, "GET", "image/edge-1", 200, IMAGE_SIZE, 4.0))
+    assert told.boot.size == 600 + IMAGE_SIZE
+    assert told.stage is Stage.ROOT_CONNECTED
