@@ -5,7 +5,6 @@ import contextlib
 import signal
 import socket
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
 
 import structlog
@@ -167,8 +166,7 @@ class Appliance:
 
     async def _tick(self) -> None:
         while True:
-            downloads = chain(self.tftp.downloads(), self.http.downloads())
-            self.story.poll(self.nbd.connections(), self.aoe.initiators(), downloads)
+            self.story.poll(self.nbd.connections(), self.aoe.initiators(), self.tftp.downloads(), self.http.downloads())
             self.timeline.check()
             await asyncio.sleep(TICK_SECONDS)
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from itertools import chain
 from pathlib import PurePosixPath
 
 import structlog
@@ -136,7 +137,7 @@ class Story:
         self,
         connections: Iterable[nbd.Connection],
         initiators: Iterable[Initiator],
-        downloads: Iterable[tftp.Download | http.Download],
+        *downloads: Iterable[tftp.Download] | Iterable[http.Download],
     ) -> None:
         """Take over the byte counters of open roots and of downloads under way; called about once a second."""
         for each in connections:
@@ -144,7 +145,7 @@ class Story:
         for one in initiators:
             source = f"aoe e{one.shelf}.{one.slot}"
             self._timeline.traffic(source, mac=one.mac, bytes_read=one.bytes_read, bytes_written=one.bytes_written)
-        self._count_downloads(downloads)
+        self._count_downloads(chain.from_iterable(downloads))
 
     def _count_downloads(self, downloads: Iterable[tftp.Download | http.Download]) -> None:
         running: Counter[tuple[str, str]] = Counter()
