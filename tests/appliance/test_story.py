@@ -208,7 +208,7 @@ def test_a_download_is_seen_moving_and_counted_once(told: Told) -> None:
     told.story.on_arp(ArpSeen(MAC, ADDRESS))
     told.story.on_http(RequestStarted(ADDRESS, "GET", "boot/linux", 900))
     for size in (300, 700):
-        told.story.poll([], [], [HttpDownload(ADDRESS, "boot/linux", size), TftpDownload(ADDRESS, "nothing", 5)])
+        told.story.poll([], [], [HttpDownload(ADDRESS, "boot/linux", size)], [TftpDownload(ADDRESS, "nothing", 5)])
         assert told.boot.size == size
     told.story.on_http(RequestFinished(ADDRESS, "GET", "boot/linux", 200, 900, 4.0))
     told.story.poll([], [], [])
