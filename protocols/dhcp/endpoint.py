@@ -62,6 +62,7 @@ BOOT_SERVER_PORT = 4011  # PXE 2.1 §2.2.3
 class DhcpLimits:
     """What the server keeps, at most."""
 
+    repeating: int = 1024  # iPXE machines whose offer is being repeated: a storm's worth; past it they get one copy
     http_machines: int = 4096  # logged once as wanting HTTP boot; past it the oldest is forgotten, and logged again
 
 
@@ -88,6 +89,8 @@ class ProxyDhcpServer:
         self._address = ""
         self._listeners: list[_Listener] = []
         self._http_machines: dict[str, None] = {}  # in the order of their first request
+        self._tasks: asyncio.TaskGroup | None = None
+        self._repeating = 0
         self._log = structlog.get_logger().bind(protocol="dhcp")
         self.counts: Counter[str] = Counter()
 
@@ -117,6 +120,7 @@ class ProxyDhcpServer:
         """Serve until cancelled, then close the sockets."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 for listener in self._listeners:
                     tasks.create_task(self._serve(listener))
         finally:
@@ -153,6 +157,7 @@ class ProxyDhcpServer:
         self.counts[outcome.counted] += 1
         if outcome.answer is not None:
             await self._send(listener.replies, outcome.answer)
+            self._repeat(listener.replies, outcome.answer)
         for event in outcome.events:
             if isinstance(event, HttpBootAsked):
                 self._note_http_client(event.request)
@@ -167,6 +172,20 @@ class ProxyDhcpServer:
                 self.counts["socket_errors"] += 1
                 continue
             return
+
+    def _repeat(self, stream: DatagramServer, reply: Answer) -> None:
+        if reply.repeats and self._tasks is not None and self._repeating < self._limits.repeating:
+            self._repeating += 1
+            self._tasks.create_task(self._send_copies(stream, reply))
+
+    async def _send_copies(self, stream: DatagramServer, reply: Answer) -> None:
+        try:
+            for pause in reply.repeats:
+                await asyncio.sleep(pause)
+                await self._send(stream, reply)
+                self.counts["repeated_offers"] += 1
+        finally:
+            self._repeating -= 1
 
     def _note_http_client(self, request: BootRequest) -> None:
         """Log a machine that wants UEFI HTTP boot once: it asks for minutes, between its attempts at PXE (P-11)."""

@@ -22,6 +22,10 @@ from protocols.dhcp.request import (
 from protocols.dhcp.wire import MessageType, Op, Option, Packet, parse_packet
 from protocols.ethernet import MAC_BYTES, format_mac
 
+# Firmware asks for half a minute; iPXE asks twice within two seconds and then gives the boot up for good. Its offer is
+# sent again, so that a lost one costs nothing: a copy of an offer is no news to it.
+IPXE_REPEATS = (0.2, 0.5)  # seconds before each further copy
+
 ANSWERED_BY: dict[tuple[Via, int], MessageType] = {
     ("67", MessageType.DISCOVER): MessageType.OFFER,
     ("67", MessageType.REQUEST): MessageType.ACK,
@@ -99,10 +103,14 @@ DhcpEvent = HostSeen | Discovered | Offered | BootServerAsked | Refused | HttpBo
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One reply and where it goes; it leaves from the port that the request came to."""
+    """One reply and where it goes; it leaves from the port that the request came to.
+
+    `repeats` are the pauses, in seconds, before each further copy that is to be sent.
+    """
 
     datagram: bytes
     destination: tuple[str, int]
+    repeats: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +145,8 @@ def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, 
         asked = Discovered(request) if kind is MessageType.OFFER else BootServerAsked(request, None)
         return Outcome("refused", events=(*seen, asked, Refused(request, settled.reason)))
     offer, reply = settled
-    sent = Answer(reply, reply_destination(packet, kind, via, source))
+    repeats = IPXE_REPEATS if request.is_ipxe and kind is MessageType.OFFER else ()
+    sent = Answer(reply, reply_destination(packet, kind, via, source), repeats)
     if kind is MessageType.OFFER:
         return Outcome("offers", sent, (*seen, Discovered(request), Offered(request, offer)))
     return Outcome("boot_server_replies", sent, (*seen, BootServerAsked(request, offer)))

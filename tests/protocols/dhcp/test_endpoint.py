@@ -26,6 +26,7 @@ from protocols.dhcp.endpoint import (
 from protocols.dhcp.reply import CLIENT_PORT, EVERYONE, SERVER_PORT
 from protocols.dhcp.wire import MessageType, Op, Option, Packet, build_packet, parse_packet
 from tests.protocols.dhcp.lan import BOX, Lan, inside
+from tests.protocols.dhcp.vectors import read_capture
 from tests.protocols.network import ip
 
 LOOPBACK = "127.0.0.1"
@@ -195,9 +196,9 @@ async def is_free(port: int) -> None:
 
 
 @asynccontextmanager
-async def on_lan(lan: Lan, reported: Reported) -> AsyncIterator[ProxyDhcpServer]:
+async def on_lan(lan: Lan, reported: Reported, limits: DhcpLimits | None = None) -> AsyncIterator[ProxyDhcpServer]:
     """A server on the box's eth0 and the real ports."""
-    server = ProxyDhcpServer(plan=plan, report=reported)
+    server = ProxyDhcpServer(plan=plan, report=reported, limits=limits)
     with inside(lan.box):
         await server.bind("eth0", BOX)
     async with running(server):
@@ -224,6 +225,30 @@ async def test_machine_without_an_address(lan: Lan, reported: Reported) -> None:
             offer, source = await receive(machine)
     assert (offer.xid, offer.file, source) == (1, b"loader.bin", (BOX, SERVER_PORT))
     assert isinstance(reported.events[-1], Offered)
+
+
+@pytest.mark.root
+async def test_ipxe_is_offered_again(lan: Lan, reported: Reported) -> None:
+    """It gives up for good after two questions, so a lost offer must not matter; the copies are the offer itself."""
+    async with on_lan(lan, reported) as server:
+        with machine_socket(lan.host("machine")) as machine:
+            await broadcast(machine, read_capture("ipxe-snponly")[0])
+            offers = [await receive(machine) for _ in range(3)]
+        assert offers == [offers[0]] * 3
+        assert server.counts["offers"] == 1
+
+
+@pytest.mark.root
+async def test_copies_are_bounded(lan: Lan, reported: Reported) -> None:
+    """Past the bound a machine gets its offer once; here no copies are kept for anyone."""
+    async with on_lan(lan, reported, DhcpLimits(repeating=0)) as server:
+        with machine_socket(lan.host("machine")) as machine:
+            await broadcast(machine, read_capture("ipxe-snponly")[0])
+            await receive(machine)
+            await broadcast(machine, datagram(MessageType.DISCOVER, 7))
+            second, _ = await receive(machine)
+        assert second.xid == 7
+        assert server.counts["repeated_offers"] == 0
 
 
 @pytest.mark.root

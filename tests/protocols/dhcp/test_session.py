@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from protocols.dhcp.reply import LARGEST_REPLY
 from protocols.dhcp.request import BootRequest, Via
 from protocols.dhcp.session import (
+    IPXE_REPEATS,
     BootServerAsked,
     Discovered,
     HostSeen,
@@ -72,6 +73,15 @@ def test_replies_that_firmware_took(name: str, number: int, via: Via, source: tu
     assert outcome.answer is not None
     assert outcome.answer.datagram == read_capture(f"{name}-reply")[0]
     assert outcome.answer.destination == (source if via == "4011" else ("255.255.255.255", 68))
+
+
+@pytest.mark.parametrize(("name", "number"), [("ovmf", 0), ("ipxe-rom-4011", -1), ("ipxe-rom", 0)])
+def test_only_ipxes_offer_is_sent_again(name: str, number: int) -> None:
+    """Firmware asks again by itself for half a minute, and whoever asks on port 4011 has its answer's address."""
+    via: Via = "4011" if "4011" in name else "67"
+    outcome = answer(read_capture(name)[number], via=via, source=("10.77.0.173", 68), address=BOX, plan=plan)
+    assert outcome.answer is not None
+    assert outcome.answer.repeats == (IPXE_REPEATS if name == "ipxe-rom" else ())
 
 
 @pytest.mark.parametrize("name", ["ovmf", "ipxe-rom", "ipxe-snponly", "ipxe-undionly"])
