@@ -19,6 +19,7 @@ examples:
   sudo deploy/run --clients 6                           every firmware with every root, side by side
   sudo deploy/run --clients 1 --firmware uefi --root ram
   sudo deploy/run --loss 10                             one packet in ten lost, each way
+  sudo deploy/run --server peers                        the same two, booted by dnsmasq, nbd-server and vblade
   sudo deploy/run --clients 1 --keep                    leave the lab and the appliance up afterwards, until Ctrl-C
 
 The demo tree, the logs and the clients' consoles are kept in .demo/ at the repository root.
@@ -35,6 +36,7 @@ class Arguments:
     loss: int
     files: int
     bios_loader: Literal["auto", "pxelinux", "ipxe"]
+    server: Literal["rootwire", "peers"]
     keep: bool
 
 
@@ -72,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("auto", "pxelinux", "ipxe"),
         default="auto",
         help="what BIOS clients load (default: auto)",
+    )
+    add(
+        "--server",
+        choices=("rootwire", "peers"),
+        default="rootwire",
+        help="who serves: rootwire, or dnsmasq, nbd-server and vblade to compare it with (default: rootwire)",
     )
     add("--keep", action="store_true", help="leave lab and appliance up afterwards, until Ctrl-C")
     return parser

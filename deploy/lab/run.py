@@ -17,9 +17,10 @@ from deploy.lab.console import Mark
 from deploy.lab.errors import LabError
 from deploy.lab.initrd import build_client_initrd, initrd_inputs
 from deploy.lab.lab import Lab, LabSettings
+from deploy.lab.peers import Peers
 from deploy.lab.plan import ClientPlan, plan_clients
 from deploy.lab.screen import Screen
-from deploy.lab.server import BootSettings
+from deploy.lab.server import BootSettings, Rootwire
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = REPOSITORY / ".demo"
@@ -64,7 +65,7 @@ async def _run_lab(arguments: Arguments, screen: Screen, tree: DemoTree, expecte
     plans = plan_clients(arguments.clients, arguments.firmware, arguments.root, arguments.bios_loader)
     settings = LabSettings(loss=arguments.loss, boot=BootSettings(files=arguments.files))
     folder = new_run_folder(f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}")
-    lab = Lab(folder, tree, plans, settings)
+    lab = Lab(folder, tree, plans, settings, Peers if arguments.server == "peers" else Rootwire)
     async with contextlib.AsyncExitStack() as stack:
         with screen.step("lab and appliance") as show:
             await stack.enter_async_context(lab)
