@@ -73,7 +73,11 @@ _OWN_STAGES = ((Mark.CHECKSUM, "done"), (Mark.USERSPACE, "userspace"), (Mark.ROO
 _CONSOLE_STAGES = ((Mark.KERNEL, "kernel"), (Mark.LOADER, "loader"))
 
 # What no client recovers from: it would only wait, then reboot.
-_HOPELESS = {Mark.PANIC: "its kernel panicked", Mark.GAVE_UP: "its initramfs gave up"}
+_HOPELESS = {
+    Mark.STRANDED: "its firmware found nothing to boot",
+    Mark.PANIC: "its kernel panicked",
+    Mark.GAVE_UP: "its initramfs gave up",
+}
 
 
 def qemu_command(plan: ClientPlan, folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ class Mark(Enum):
     KERNEL = re.compile(r"Linux version |EFI stub: |Decompressing Linux|Loading boot/linux|linux\.\.\.")
     ROOT = re.compile(r"rootwire: ROOT-MOUNTED mode=(?P<mode>\w+) uptime=(?P<uptime>[0-9.]+)")
     GAVE_UP = re.compile(r"rootwire: FAILED: (?P<why>.*)")
-    STRANDED = re.compile(r"BdsDxe: starting \w+ \"(?P<why>EFI Internal Shell)\"|(?P<bios_why>No bootable device)")
+    STRANDED = re.compile(r"(?P<why>No bootable device|EFI Internal Shell)")  # where SeaBIOS and OVMF end
     USERSPACE = re.compile(r"BOOT-USERSPACE uptime=(?P<uptime>[0-9.]+)")
     CHECKSUM = re.compile(r"BOOT-CHECKSUM files=(?P<files>\d+) md5=(?P<md5>[0-9a-f]{32})")
     DONE = re.compile(r"BOOT-DONE uptime=(?P<uptime>[0-9.]+)")

@@ -101,12 +101,20 @@ class Lab:
     ) -> None:
         await self._close()
 
+    def clients(self, plans: Sequence[ClientPlan] | None = None, *, attempt: int = 1) -> list[Client]:
+        """Clients that are still off, for `plans` or all of the lab's; each attempt has consoles of its own."""
+        suffix = f".{attempt}" if attempt > 1 else ""
+        return [
+            Client(plan, self.folder / f"{plan.name}{suffix}.console")
+            for plan in (self.plans if plans is None else plans)
+        ]
+
     async def boot(self, on_change: OnChange = lambda client: None) -> list[Client]:
         """Boot every client, as many at once as this machine bears, and return them when all have ended.
 
         Raises: LabError when the appliance ends meanwhile.
         """
-        clients = [Client(plan, self.folder / f"{plan.name}.console") for plan in self.plans]
+        clients = self.clients()
         await self.boot_clients(clients, on_change)
         return clients
 

@@ -70,7 +70,7 @@ async def _run_lab(arguments: Arguments, screen: Screen, tree: DemoTree, expecte
         with screen.step("lab and appliance") as show:
             await stack.enter_async_context(lab)
             show(f"namespaces {lab.network.name}-lan, -box, -router; log {_shown(lab.folder / 'rootwire.log')}")
-        clients = [Client(plan, lab.folder / f"{plan.name}.console") for plan in plans]
+        clients = lab.clients()
         with screen.clients(clients) as on_change:
             await lab.boot_clients(clients, on_change)
         check_files(clients, expected)

@@ -46,7 +46,7 @@ class Lines:
 
 
 def _require_root_and_tools() -> None:
-    """As the fixture `tool` does, which lives for one test only: a failure in CI, else a skip that names what is missing."""
+    """As the fixture `tool` does, which lives for one test only: what is missing fails CI, and skips elsewhere."""
     missing = [name for name in TOOLS if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
     if os.geteuid() != 0:
         missing.append("root")
@@ -88,8 +88,8 @@ def server_md5(demo_tree: DemoTree) -> Callable[[int], str]:
 def boot(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> Boot:
     """A function that boots clients side by side in a lab of their own and returns them when all are off."""
 
-    def boot_all(plans: Sequence[ClientPlan], *, files: int = 600, loss: int = 0) -> list[Client]:
-        settings = LabSettings(loss=loss, boot=BootSettings(files=files))
+    def boot_all(plans: Sequence[ClientPlan], *, files: int = 600) -> list[Client]:
+        settings = LabSettings(boot=BootSettings(files=files))
 
         async def run() -> list[Client]:
             async with Lab(lab_folder(), demo_tree, plans, settings) as lab:

@@ -50,10 +50,19 @@ async def test_a_client_that_hangs_is_switched_off(client: Client) -> None:
     assert client.console.last_lines(1) == ["hanging"]
 
 
-async def test_a_panic_ends_it_at_once(client: Client) -> None:
-    """Nobody waits for the limit when the kernel has given up."""
-    await play(client, "echo 'Kernel panic - not syncing: no init'; exec sleep 1000")
-    assert client.failure == "its kernel panicked: no init"
+@pytest.mark.parametrize(
+    ("line", "failure"),
+    [
+        ("Kernel panic - not syncing: no init", "its kernel panicked: no init"),
+        ("rootwire: FAILED: no boot server known", "its initramfs gave up: no boot server known"),
+        ("No bootable device.", "its firmware found nothing to boot: No bootable device"),
+        ('BdsDxe: starting Boot0005 "EFI Internal Shell"', "its firmware found nothing to boot: EFI Internal Shell"),
+    ],
+)
+async def test_a_hopeless_client_ends_at_once(client: Client, line: str, failure: str) -> None:
+    """Nobody waits for the limit when firmware, initramfs or kernel has given up."""
+    await play(client, f"echo '{line}'; exec sleep 1000")
+    assert client.failure == failure
 
 
 async def test_the_appliances_stage_counts_until_userspace(client: Client) -> None:
