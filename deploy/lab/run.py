@@ -126,5 +126,11 @@ def _shown(path: Path) -> str:
 
 
 async def _keep(lab: Lab, screen: Screen) -> None:
+    """Wait for Ctrl-C, which ends a lab that was kept as it should end: with the clients' own status."""
     screen.say(f"The lab stays up until Ctrl-C. To look around: ip netns exec {lab.network.box} ss -lnp")
-    await lab.server.watch()
+    try:
+        await lab.server.watch()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # this is a coroutine's own code
+        task.uncancel()
