@@ -1,0 +1,1 @@
+"""The benchmark: the appliance and the servers people use today, side by side on one core each."""

@@ -1,0 +1,145 @@
+"""From samples to verdicts: medians, ratios against the best peer, bars met or not. No I/O."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from deploy.benchmark.cells import Cell, Metric
+
+OURS = "rootwire"
+GB = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run of a generator against one server; times in seconds, both processor times of that run alone."""
+
+    requests: int
+    bytes: int
+    seconds: float
+    client_cpu: float
+    server_cpu: float
+    resent: int = 0
+
+    def rate(self, metric: Metric) -> float:
+        """Requests or bytes a second."""
+        return (self.requests if metric == "requests" else self.bytes) / self.seconds
+
+    @property
+    def cpu_per_gb(self) -> float | None:
+        """Seconds of the server's processor for 10**9 bytes; None when nothing was moved."""
+        return self.server_cpu / self.bytes * GB if self.bytes else None
+
+    @property
+    def client_idle(self) -> float:
+        """The share of its core that the generator left unused, 0 to 1."""
+        return max(0.0, 1.0 - self.client_cpu / self.seconds)
+
+
+# Samples of one cell by server; of all cells by (protocol, cell).
+CellSamples = Mapping[str, Sequence[Sample]]
+Samples = Mapping[tuple[str, str], CellSamples]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: medians, the ratio against the best peer, and whether the bar is met.
+
+    `best` may come from a rival cell (then `best_mode` names it). `ratio` and `met` are None where either side has no
+    figure. `at_least` says which way the bar points. `idle` is the generator's idle share in the run against us.
+    """
+
+    protocol: str
+    name: str
+    unit: str
+    ours: float | None
+    peers: Mapping[str, float]
+    best: str | None
+    best_mode: str | None
+    ratio: float | None
+    bar: float
+    met: bool | None
+    at_least: bool = True
+    idle: Mapping[str, float] | None = None
+
+
+def median(values: Iterable[float | None]) -> float | None:
+    """The median of those that are figures, None without any."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _medians(samples: CellSamples, metric: Metric) -> dict[str, float]:
+    found = {server: median(s.rate(metric) for s in runs) for server, runs in samples.items()}
+    return {server: value for server, value in found.items() if value}
+
+
+def _costs(samples: CellSamples) -> dict[str, float]:
+    found = {server: median(s.cpu_per_gb for s in runs) for server, runs in samples.items()}
+    return {server: value for server, value in found.items() if value}
+
+
+def _compare(figures: Mapping[str, Mapping[str, float]], cell: Cell, unit: str, bar: float, *, at_least: bool) -> Row:
+    """A row from figures by cell name and server."""
+    here = figures[cell.name]
+    rivals = [
+        (value, server, name)
+        for name in (cell.name, *cell.rivals)
+        for server, value in figures.get(name, {}).items()
+        if server != OURS
+    ]
+    best = (max if at_least else min)(rivals, key=lambda rival: rival[0], default=None)
+    ours = here.get(OURS)
+    ratio = ours / best[0] if ours is not None and best is not None else None
+    met = None if ratio is None else ratio >= bar if at_least else ratio <= bar
+    return Row(
+        cell.protocol,
+        cell.name,
+        unit,
+        ours,
+        {server: value for server, value in here.items() if server != OURS},
+        best[1] if best else None,
+        best[2] if best and best[2] != cell.name else None,
+        ratio,
+        bar,
+        met,
+        at_least,
+    )
+
+
+def speed_row(cell: Cell, samples: Samples) -> Row:
+    """How fast `cell` went, against the best of its peers."""
+    rates = {
+        name: _medians(samples[cell.protocol, name], cell.metric)
+        for name in (cell.name, *cell.rivals)
+        if (cell.protocol, name) in samples
+    }
+    row = _compare(rates, cell, "/s" if cell.metric == "requests" else "B/s", cell.bar, at_least=True)
+    runs = samples[cell.protocol, cell.name]
+    idle = {server: median(s.client_idle for s in each) for server, each in runs.items()}
+    return replace(row, idle={server: share for server, share in idle.items() if share is not None})
+
+
+def cpu_row(cell: Cell, samples: Samples) -> Row | None:
+    """Processor time a gigabyte of `cell`, against the peer that uses least; None where no bar is set for it."""
+    if cell.cpu_bar is None:
+        return None
+    costs = {
+        name: _costs(samples[cell.protocol, name])
+        for name in (cell.name, *cell.rivals)
+        if (cell.protocol, name) in samples
+    }
+    return _compare(costs, cell, "s/GB", cell.cpu_bar, at_least=False)
+
+
+def limit_row(protocol: str, name: str, unit: str, ours: float | None, bar: float) -> Row:
+    """A figure of ours alone that must not exceed `bar`."""
+    met = None if ours is None else ours <= bar
+    return Row(protocol, name, unit, ours, {}, None, None, None, bar, met, at_least=False)
+
+
+def rows_of(cells: Iterable[Cell], samples: Samples) -> list[Row]:
+    """The rows of all cells that were run: speeds first, then processor times."""
+    run = [cell for cell in cells if (cell.protocol, cell.name) in samples]
+    costs = [cpu_row(cell, samples) for cell in run]
+    return [speed_row(cell, samples) for cell in run] + [row for row in costs if row is not None]

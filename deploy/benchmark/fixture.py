@@ -1,0 +1,75 @@
+"""What is served: one boot tree on disk, the same files for every server, read once so that they are in memory."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGE = "bench.img"
+IMAGE_BYTES = 500_000_000 // 512 * 512  # the 500 MB of the HTTP cells, in whole sectors
+BOOT_FILE = "boot/bench.bin"
+BOOT_BYTES = 32 << 20  # a big kernel and initrd; under 65,536 blocks of 1428 bytes: not every peer wraps
+CHUNK = 1 << 20
+
+CONFIG = f"""\
+# A thousand clients have one address here; the limits on what one address may hold are not what is measured.
+[boot]
+raw_images = ["{IMAGE}"]
+
+[limits.tftp]
+transfers_per_client = 2000
+
+[limits.nbd]
+connections = 2048
+connections_per_client = 2048
+
+[limits.http]
+connections_per_client = 1024
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixture:
+    """The tree's folder, and a folder for what servers write while they run."""
+
+    tree: Path
+    run: Path
+
+    @property
+    def image(self) -> Path:
+        """The image: NBD export, AoE target, HTTP file."""
+        return self.tree / "image" / IMAGE
+
+    @property
+    def config(self) -> Path:
+        """The appliance's configuration."""
+        return self.run / "rootwire.toml"
+
+
+def make_fixture(folder: Path) -> Fixture:
+    """The tree in `folder`, made as far as needed."""
+    fixture = Fixture(folder / "tree", folder / "run")
+    fixture.run.mkdir(parents=True, exist_ok=True)
+    fixture.config.write_text(CONFIG)
+    for path, size in ((fixture.image, IMAGE_BYTES), (fixture.tree / BOOT_FILE, BOOT_BYTES)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.stat().st_size != size:
+            _write_noise(path, size)
+    return fixture
+
+
+def _write_noise(path: Path, size: int) -> None:
+    """Bytes that no layer could compress, the same in every run; only a whole file gets the name."""
+    source, part = random.Random(path.name), path.with_suffix(".part")  # noqa: S311  # noise, no secret
+    with part.open("wb") as file:
+        for at in range(0, size, CHUNK):
+            file.write(source.randbytes(min(CHUNK, size - at)))
+    part.rename(path)
+
+
+def warm(fixture: Fixture) -> None:
+    """Read it all, so that no cell waits for a disk."""
+    buffer = bytearray(CHUNK)
+    for path in (fixture.image, fixture.tree / BOOT_FILE):
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass

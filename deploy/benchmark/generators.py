@@ -1,0 +1,78 @@
+"""The load generators: C programs under tests/bench, compiled on demand, run in a namespace on a core of their own."""
+
+import asyncio
+import json
+import subprocess
+from asyncio.subprocess import PIPE
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.benchmark.errors import BenchmarkError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCES = REPOSITORY / "tests" / "bench"
+COMPILE = ("gcc", "-O2", "-Wall", "-Wextra")
+PATIENCE = 60.0  # seconds a generator may take beyond its run: a thousand handshakes on a busy machine
+
+
+class LoadFailedError(Exception):
+    """A generator ended without a figure; the text is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a generator printed; `served` is how many clients got an answer at all, where it counts that."""
+
+    requests: int
+    bytes: int
+    seconds: float
+    cpu_seconds: float
+    resent: int = 0
+    served: int | None = None
+
+
+def build(name: str, folder: Path) -> Path:
+    """Compile tests/bench/<name>.c into `folder` unless that is newer; its path.
+
+    Raises: BenchmarkError with the compiler's first line.
+    """
+    source, program = SOURCES / f"{name}.c", folder / name
+    newest = max(path.stat().st_mtime for path in (source, SOURCES / "bench.h"))
+    if program.exists() and program.stat().st_mtime >= newest:
+        return program
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run([*COMPILE, "-o", program, source], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchmarkError(f"the load generator {name} does not compile: {done.stderr.strip().splitlines()[0]}")
+    return program
+
+
+async def run(program: Path, words: Sequence[str], *, seconds: float, within: Sequence[str] = ()) -> Load:
+    """Run a generator for `seconds`; `within` is a command that enters its namespace and core.
+
+    Raises: LoadFailedError with what it said when it ends with another status than 0.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *within, str(program), *words, "--seconds", str(seconds), stdout=PIPE, stderr=PIPE
+    )
+    try:
+        async with asyncio.timeout(seconds + PATIENCE):
+            out, said = await process.communicate()
+    except TimeoutError:
+        raise LoadFailedError(f"no end after {seconds + PATIENCE:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise LoadFailedError(said.decode(errors="replace").strip() or f"status {process.returncode}")
+    printed = json.loads(out)
+    return Load(
+        printed["requests"],
+        printed["bytes"],
+        printed["seconds"],
+        printed["cpu_seconds"],
+        printed.get("resent", 0),
+        printed.get("served"),
+    )

@@ -1,0 +1,138 @@
+"""The measuring itself: stages in turn, servers alternating within each round, every sample kept."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.benchmark.arena import Arena
+from deploy.benchmark.arithmetic import OURS, Row, Sample, limit_row, median
+from deploy.benchmark.cells import CELLS, CROWDS, MIB, Cell, Crowd
+from deploy.benchmark.fixture import Fixture
+from deploy.benchmark.generators import LoadFailedError
+from deploy.benchmark.stage import Stage
+
+Progress = Callable[[str], None]  # told what runs next, before each run
+
+
+@dataclass(slots=True)
+class Results:
+    """All samples by (protocol, cell) and server, the crowds' rows, and what failed."""
+
+    samples: dict[tuple[str, str], dict[str, list[Sample]]] = field(default_factory=dict)
+    crowds: list[Row] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run, and for how long."""
+
+    protocols: Sequence[str]
+    rounds: int
+    seconds: float
+
+    def cells(self, protocol: str) -> list[Cell]:
+        """The cells of one protocol."""
+        return [cell for cell in CELLS if cell.protocol == protocol]
+
+    def crowds(self, protocol: str) -> list[Crowd]:
+        """The crowds of one protocol."""
+        return [crowd for crowd in CROWDS if crowd.protocol == protocol]
+
+
+def rotated(names: Sequence[str], turn: int) -> list[str]:
+    """The servers in the order of a round: each goes first in turn, so that none is always behind the same one."""
+    at = turn % len(names)
+    return [*names[at:], *names[:at]]
+
+
+async def measure(plan: Plan, arena: Arena, fixture: Fixture, folder: Path, progress: Progress) -> Results:
+    """Run everything in `plan`. Raises: BenchmarkError when a server does not come up at all."""
+    results = Results()
+    for protocol in plan.protocols:
+        cells = plan.cells(protocol)
+        for mtu in sorted({cell.mtu for cell in cells}):
+            arena.set_mtu(mtu)
+            progress(f"{protocol}: servers start")
+            async with Stage(protocol, arena, fixture, folder) as stage:
+                for cell in (cell for cell in cells if cell.mtu == mtu):
+                    await _measure_cell(cell, stage, plan, results, progress)
+        for crowd in plan.crowds(protocol):
+            progress(f"{protocol}: a fresh server for {crowd.many} clients")
+            async with Stage(protocol, arena, fixture, folder, only={OURS}) as stage:
+                results.crowds += await _measure_crowd(crowd, stage, plan, results, progress)
+    return results
+
+
+async def _measure_cell(cell: Cell, stage: Stage, plan: Plan, results: Results, progress: Progress) -> None:
+    samples = results.samples[cell.protocol, cell.name] = defaultdict(list)
+    failed: set[str] = set()
+    for turn in range(plan.rounds):
+        for name in rotated(list(stage.servers), turn):
+            progress(f"{cell.protocol}: {cell.name}, {name}, round {turn + 1}")
+            if name in failed:
+                continue
+            try:
+                samples[name].append(await stage.measure(name, cell.load, plan.seconds))
+            except LoadFailedError as failure:  # one server's failure is a finding, not the end of the others
+                failed.add(name)
+                results.failures.append(f"{cell.protocol}, {cell.name}, {name}: {failure}")
+
+
+async def _measure_crowd(crowd: Crowd, stage: Stage, plan: Plan, results: Results, progress: Progress) -> list[Row]:
+    """Many clients once for the memory, then few and many in turn for the cost of a request."""
+    few, many = ((crowd.option, str(number), *crowd.load) for number in (crowd.few, crowd.many))
+    costs: dict[int, list[float | None]] = {crowd.few: [], crowd.many: []}
+    memory: tuple[int, int, int] | None = None
+    try:
+        for turn in range(plan.rounds):
+            progress(f"{crowd.protocol}: {crowd.many} clients, round {turn + 1}")
+            sample, before, most, served = await stage.crowd(OURS, many, max(plan.seconds, 1.0))
+            costs[crowd.many].append(_cost(sample))
+            if memory is None:
+                memory = (before, most, crowd.many if served is None else served)
+            progress(f"{crowd.protocol}: {crowd.few} clients, round {turn + 1}")
+            costs[crowd.few].append(_cost(await stage.measure(OURS, few, plan.seconds)))
+    except LoadFailedError as failure:
+        results.failures.append(f"{crowd.protocol}, {crowd.many} clients, {OURS}: {failure}")
+    return crowd_rows(crowd, memory, costs)
+
+
+def _cost(sample: Sample) -> float | None:
+    return sample.server_cpu / sample.requests if sample.requests else None
+
+
+def crowd_rows(crowd: Crowd, memory: tuple[int, int, int] | None, costs: dict[int, list[float | None]]) -> list[Row]:
+    """The rows of a crowd: memory in all and a client, and what a request costs beside what it costs in a small one.
+
+    `memory` is resident bytes before, at the most, and how many clients were really served.
+    """
+    before, most, served = memory or (0, 0, 0)
+    whole = memory is not None and served >= crowd.many  # less than the crowd is no answer to what it costs
+    note = "" if whole or memory is None else f" (only {served} were served)"
+    few, many = median(costs[crowd.few]), median(costs[crowd.many])
+    return [
+        limit_row(
+            crowd.protocol, f"memory, {crowd.many} clients{note}", "MiB", most / MIB if whole else None,
+            crowd.memory_bar / MIB,
+        ),
+        limit_row(
+            crowd.protocol, f"memory a client, of {crowd.many}{note}", "KiB",
+            (most - before) / served / 1024 if whole else None, crowd.client_bar / 1024,
+        ),
+        limit_row(
+            crowd.protocol, f"cost a request, {crowd.many} : {crowd.few} clients", "x",
+            many / few if few and many else None, crowd.cost_bar,
+        ),
+    ]  # fmt: skip
+
+
+def steps(plan: Plan, contenders: dict[str, int]) -> int:
+    """How often `progress` will be called; `contenders` is how many servers each protocol has."""
+    total = 0
+    for protocol in plan.protocols:
+        cells = plan.cells(protocol)
+        total += len({cell.mtu for cell in cells}) + len(cells) * plan.rounds * contenders[protocol]
+        total += len(plan.crowds(protocol)) * (1 + 2 * plan.rounds)
+    return total
