@@ -12,7 +12,10 @@ GB = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run of a generator against one server; times in seconds, both processor times of that run alone."""
+    """One run of a generator against one server; times in seconds, both processor times of that run alone.
+
+    `served` is how many clients were answered at all, where the generator counts that.
+    """
 
     requests: int
     bytes: int
@@ -20,6 +23,9 @@ class Sample:
     client_cpu: float
     server_cpu: float
     resent: int = 0
+    p50_us: float | None = None
+    p99_us: float | None = None
+    served: int | None = None
 
     def rate(self, metric: Metric) -> float:
         """Requests or bytes a second."""

@@ -34,7 +34,7 @@ def _nbd(name: str, connections: int, depth: int, size: int, bar: float, *, sequ
 
 def _tftp(clients: int, window: int, bar: float, cpu_bar: float | None = None) -> Cell:
     load = ("--clients", str(clients), "--blksize", "1428", "--windowsize", str(window))
-    rivals = tuple(tftp_name(clients, w) for w in (1, 4, 16) if w != window) if window > 1 else ()
+    rivals = tuple(tftp_name(clients, smaller) for smaller in (1, 4) if smaller < window)
     return Cell("tftp", tftp_name(clients, window), load, "bytes", bar, rivals=rivals, cpu_bar=cpu_bar)
 
 

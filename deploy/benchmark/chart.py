@@ -83,7 +83,7 @@ def _legend(axes: Any, marks: dict[str, str]) -> None:
         Patch(color=OURS_SHORT, label="rootwire, bar not met"),
         Line2D([], [], color=TARGET_COLOUR, linewidth=2.2, label="the bar"),
     ]
-    plain = {"linestyle": "", "color": "white", "markeredgecolor": PEER_COLOUR, "markersize": 6}
+    plain: dict[str, Any] = {"linestyle": "", "color": "white", "markeredgecolor": PEER_COLOUR, "markersize": 6}
     handles += [Line2D([], [], marker=mark, label=peer, **plain) for peer, mark in marks.items()]
     axes.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.42, -45 / axes.bbox.height * 1.4), ncols=5, fontsize=8.5,

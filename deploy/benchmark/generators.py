@@ -4,9 +4,10 @@ import asyncio
 import json
 import subprocess
 from asyncio.subprocess import PIPE
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deploy.benchmark.errors import BenchmarkError
 
@@ -22,7 +23,10 @@ class LoadFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a generator printed; `served` is how many clients got an answer at all, where it counts that."""
+    """What a generator printed, as far as it prints it.
+
+    `total` includes what was answered after the run's end, `served` is how many clients were answered at all.
+    """
 
     requests: int
     bytes: int
@@ -30,6 +34,9 @@ class Load:
     cpu_seconds: float
     resent: int = 0
     served: int | None = None
+    total: int | None = None
+    p50_us: float | None = None
+    p99_us: float | None = None
 
 
 def build(name: str, folder: Path) -> Path:
@@ -48,16 +55,27 @@ def build(name: str, folder: Path) -> Path:
     return program
 
 
-async def run(program: Path, words: Sequence[str], *, seconds: float, within: Sequence[str] = ()) -> Load:
+async def run(
+    program: Path,
+    words: Sequence[str],
+    *,
+    seconds: float,
+    within: Sequence[str] = (),
+    on_start: Callable[[], None] = lambda: None,
+) -> Load:
     """Run a generator for `seconds`; `within` is a command that enters its namespace and core.
 
+    `on_start` is called when it starts to count, with its clients connected.
     Raises: LoadFailedError with what it said when it ends with another status than 0.
     """
     process = await asyncio.create_subprocess_exec(
         *within, str(program), *words, "--seconds", str(seconds), stdout=PIPE, stderr=PIPE
     )
+    assert process.stdout is not None  # noqa: S101  # it is a pipe
     try:
         async with asyncio.timeout(seconds + PATIENCE):
+            if await process.stdout.readline() == b"start\n":
+                on_start()
             out, said = await process.communicate()
     except TimeoutError:
         raise LoadFailedError(f"no end after {seconds + PATIENCE:.0f} s") from None
@@ -67,12 +85,18 @@ async def run(program: Path, words: Sequence[str], *, seconds: float, within: Se
             await process.wait()
     if process.returncode != 0:
         raise LoadFailedError(said.decode(errors="replace").strip() or f"status {process.returncode}")
-    printed = json.loads(out)
+    return _load(json.loads(out))
+
+
+def _load(printed: Mapping[str, Any]) -> Load:
     return Load(
-        printed["requests"],
-        printed["bytes"],
-        printed["seconds"],
-        printed["cpu_seconds"],
-        printed.get("resent", 0),
-        printed.get("served"),
+        requests=printed["requests"],
+        bytes=printed["bytes"],
+        seconds=printed["seconds"],
+        cpu_seconds=printed["cpu_seconds"],
+        resent=printed.get("resent", 0),
+        served=printed.get("served"),
+        total=printed.get("total"),
+        p50_us=printed.get("p50_us"),
+        p99_us=printed.get("p99_us"),
     )

@@ -10,7 +10,7 @@ from deploy.benchmark.arithmetic import OURS, Row, Sample, limit_row, median
 from deploy.benchmark.cells import CELLS, CROWDS, MIB, Cell, Crowd
 from deploy.benchmark.fixture import Fixture
 from deploy.benchmark.generators import LoadFailedError
-from deploy.benchmark.stage import Stage
+from deploy.benchmark.stage import Memory, Stage
 
 Progress = Callable[[str], None]  # told what runs next, before each run
 
@@ -84,42 +84,42 @@ async def _measure_crowd(crowd: Crowd, stage: Stage, plan: Plan, results: Result
     """Many clients once for the memory, then few and many in turn for the cost of a request."""
     few, many = ((crowd.option, str(number), *crowd.load) for number in (crowd.few, crowd.many))
     costs: dict[int, list[float | None]] = {crowd.few: [], crowd.many: []}
-    memory: tuple[int, int, int] | None = None
+    memory: Memory | None = None
     try:
+        progress(f"{crowd.protocol}: {crowd.many} clients, memory")
+        memory = await stage.measure_memory(OURS, many, max(plan.seconds, 1.0))
         for turn in range(plan.rounds):
-            progress(f"{crowd.protocol}: {crowd.many} clients, round {turn + 1}")
-            sample, before, most, served = await stage.crowd(OURS, many, max(plan.seconds, 1.0))
-            costs[crowd.many].append(_cost(sample))
-            if memory is None:
-                memory = (before, most, crowd.many if served is None else served)
-            progress(f"{crowd.protocol}: {crowd.few} clients, round {turn + 1}")
-            costs[crowd.few].append(_cost(await stage.measure(OURS, few, plan.seconds)))
+            for number, load in ((crowd.many, many), (crowd.few, few)):
+                progress(f"{crowd.protocol}: {number} clients, round {turn + 1}")
+                costs[number].append(cost_of(await stage.measure(OURS, load, plan.seconds), number))
     except LoadFailedError as failure:
         results.failures.append(f"{crowd.protocol}, {crowd.many} clients, {OURS}: {failure}")
     return crowd_rows(crowd, memory, costs)
 
 
-def _cost(sample: Sample) -> float | None:
-    return sample.server_cpu / sample.requests if sample.requests else None
+def cost_of(sample: Sample, clients: int) -> float | None:
+    """Processor time a request; None unless all of the clients were served."""
+    is_whole = sample.served is None or sample.served >= clients
+    return sample.server_cpu / sample.requests if sample.requests and is_whole else None
 
 
-def crowd_rows(crowd: Crowd, memory: tuple[int, int, int] | None, costs: dict[int, list[float | None]]) -> list[Row]:
+def crowd_rows(crowd: Crowd, memory: Memory | None, costs: dict[int, list[float | None]]) -> list[Row]:
     """The rows of a crowd: memory in all and a client, and what a request costs beside what it costs in a small one.
 
-    `memory` is resident bytes before, at the most, and how many clients were really served.
+    Less than the whole crowd served is no answer to what it needs: then there is no figure.
     """
-    before, most, served = memory or (0, 0, 0)
-    whole = memory is not None and served >= crowd.many  # less than the crowd is no answer to what it costs
-    note = "" if whole or memory is None else f" (only {served} were served)"
+    served = crowd.many if memory is None or memory.served is None else memory.served
+    note = "" if served >= crowd.many else f" (only {served} were served)"
+    whole = memory if served >= crowd.many else None
     few, many = median(costs[crowd.few]), median(costs[crowd.many])
     return [
         limit_row(
-            crowd.protocol, f"memory, {crowd.many} clients{note}", "MiB", most / MIB if whole else None,
+            crowd.protocol, f"memory, {crowd.many} clients{note}", "MiB", whole.most / MIB if whole else None,
             crowd.memory_bar / MIB,
         ),
         limit_row(
             crowd.protocol, f"memory a client, of {crowd.many}{note}", "KiB",
-            (most - before) / served / 1024 if whole else None, crowd.client_bar / 1024,
+            (whole.most - whole.before) / served / 1024 if whole else None, crowd.client_bar / 1024,
         ),
         limit_row(
             crowd.protocol, f"cost a request, {crowd.many} : {crowd.few} clients", "x",
@@ -134,5 +134,5 @@ def steps(plan: Plan, contenders: dict[str, int]) -> int:
     for protocol in plan.protocols:
         cells = plan.cells(protocol)
         total += len({cell.mtu for cell in cells}) + len(cells) * plan.rounds * contenders[protocol]
-        total += len(plan.crowds(protocol)) * (1 + 2 * plan.rounds)
+        total += len(plan.crowds(protocol)) * (2 + 2 * plan.rounds)
     return total

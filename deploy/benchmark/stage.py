@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from deploy.benchmark.generators import LoadFailedError
 START_LIMIT = 40.0  # seconds until a server has to answer the load, on a machine busy with other things
 WARM_UP = 0.2  # seconds of load that show it does
 RETRY = 0.2  # seconds between attempts while it starts
+SETTLE_LIMIT = 10.0  # seconds a server may go on with what the last load left behind
+SETTLE_INTERVAL = 0.1  # seconds between looks at whether it does
+QUIET = 0.005  # seconds of processor time in such an interval that count as idle: timers, polls
 MEMORY_INTERVAL = 0.1  # seconds between looks at a server's memory
 
 
@@ -30,6 +33,15 @@ class Running:
     group: Group
     process: Process
     log: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident bytes of a server before a load and at the most under it, and how many clients were served if known."""
+
+    before: int
+    most: int
+    served: int | None
 
 
 class Stage:
@@ -66,33 +78,51 @@ class Stage:
 
     async def measure(self, name: str, load: Sequence[str], seconds: float) -> Sample:
         """One run of the load against the server called `name`. Raises: LoadFailedError as the generator does."""
+        await self._settle()
         server = self.servers[name]
-        before = server.group.cpu_seconds()
-        done = await self._load(server, load, seconds)
-        used = server.group.cpu_seconds() - before
-        return Sample(done.requests, done.bytes, done.seconds, done.cpu_seconds, used, done.resent)
+        start = server.group.cpu_seconds()
 
-    async def crowd(self, name: str, load: Sequence[str], seconds: float) -> tuple[Sample, int, int, int | None]:
-        """As `measure`, with the server's resident bytes before and at the most meanwhile, and the clients served."""
+        def on_start() -> None:
+            nonlocal start
+            start = server.group.cpu_seconds()
+
+        done = await self._load(server, load, seconds, on_start)
+        used = server.group.cpu_seconds() - start
+        return Sample(
+            *(done.requests, done.bytes, done.seconds, done.cpu_seconds, used, done.resent),
+            p50_us=done.p50_us,
+            p99_us=done.p99_us,
+            served=done.served,
+        )
+
+    async def measure_memory(self, name: str, load: Sequence[str], seconds: float) -> Memory:
+        """The memory of the server called `name` before and under the load. Raises: LoadFailedError."""
+        await self._settle()
         server = self.servers[name]
         before = most = server.group.memory()
         running = asyncio.create_task(self._load(server, load, seconds))
-        used = server.group.cpu_seconds()
         try:
             while not (await asyncio.wait({running}, timeout=MEMORY_INTERVAL))[0]:
                 most = max(most, server.group.memory())
         finally:
             running.cancel()
-        done = await running
-        used = server.group.cpu_seconds() - used
-        sample = Sample(done.requests, done.bytes, done.seconds, done.cpu_seconds, used, done.resent)
-        return sample, before, most, done.served
+        return Memory(before, most, (await running).served)
 
-    async def _load(self, server: Running, load: Sequence[str], seconds: float) -> generators.Load:
+    async def _settle(self) -> None:
+        """Wait until no server works any more: what one load leaves behind is not to be paid by the next."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_LIMIT):
+                used = -1.0
+                while (now := sum(server.group.cpu_seconds() for server in self.servers.values())) > used + QUIET:
+                    used = now
+                    await asyncio.sleep(SETTLE_INTERVAL)
+
+    async def _load(
+        self, server: Running, load: Sequence[str], seconds: float, on_start: Callable[[], None] = lambda: None
+    ) -> generators.Load:
         words = [*self._aim(server), *SUBJECT[self._protocol], *load]
-        return await generators.run(
-            self._program, words, seconds=seconds, within=self._arena.on_core(self._arena.load_core)
-        )
+        within = self._arena.on_core(self._arena.load_core)
+        return await generators.run(self._program, words, seconds=seconds, within=within, on_start=on_start)
 
     def _aim(self, server: Running) -> list[str]:
         if self._protocol != "aoe":

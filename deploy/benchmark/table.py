@@ -38,7 +38,7 @@ def _verdict(row: Row) -> Text:
 def _ratio(row: Row) -> str:
     if row.ratio is None:
         return ""
-    return f"{row.ratio:.2f} of {row.best}" + (f" ({row.best_mode})" if row.best_mode else "")
+    return f"{row.ratio:.2f} of {row.best}" + (f" at {row.best_mode.partition(',')[0]}" if row.best_mode else "")
 
 
 def _idle(row: Row) -> str:
@@ -69,7 +69,7 @@ def _table(protocol: str, rows: Sequence[Row]) -> Table:
     table.add_column("load idle", justify="right")
     for row in rows:
         theirs = [figure(row.peers.get(peer), row.unit) if row.peers else "" for peer in peers]
-        name = f"processor time, {row.name}" if row.unit == "s/GB" else row.name
+        name = f"cpu, {row.name}" if row.unit == "s/GB" else row.name
         ours = figure(row.ours, row.unit)
         table.add_row(name, ours, *theirs, _ratio(row), bar_text(row), _verdict(row), _idle(row))
     return table

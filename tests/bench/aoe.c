@@ -240,6 +240,7 @@ int main(int argc, char **argv)
     }
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     watch(epoll, sock, 0, EPOLL_CTL_ADD);
+    announce_start();
     double cpu = cpu_seconds();
     run(epoll);
     cpu = cpu_seconds() - cpu;

@@ -1,8 +1,8 @@
 /* What the load generators share: clock, arguments, latencies, processor time. One thread, one epoll descriptor each.
  *
  * Payload is discarded inside the kernel (MSG_TRUNC) unless --compare FILE asks for every byte to be checked, so that
- * the generator's core is not what is measured. Each prints one line of JSON and exits 0; a wrong argument is one line
- * and exit 2, a server that misbehaves one line and exit 1. */
+ * the generator's core is not what is measured. Each prints "start" when it starts to count, then one line of JSON, and
+ * exits 0; a wrong argument is one line and exit 2, a server that misbehaves one line and exit 1. */
 #ifndef BENCH_H
 #define BENCH_H
 #define _GNU_SOURCE
@@ -181,5 +181,12 @@ static inline int watch(int epoll, int fd, uint32_t index, int operation)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
     return epoll_ctl(epoll, operation, fd, &event);
+}
+
+/* Tell the driver that counting starts now: what came before, connecting and negotiating, is nobody's throughput. */
+static inline void announce_start(void)
+{
+    puts("start");
+    fflush(stdout);
 }
 #endif

@@ -140,6 +140,7 @@ int main(int argc, char **argv)
         fcntl(all[i].fd, F_SETFL, O_NONBLOCK);
         watch(epoll, all[i].fd, (uint32_t)i, EPOLL_CTL_ADD);
     }
+    announce_start();
     double cpu = cpu_seconds();
     run(epoll);
     cpu = cpu_seconds() - cpu;

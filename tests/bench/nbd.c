@@ -269,6 +269,7 @@ int main(int argc, char **argv)
     all = calloc((size_t)connections, sizeof *all);
     batch = calloc((size_t)depth, sizeof *batch);
     start(epoll, &peer);
+    announce_start();
     double cpu = cpu_seconds();
     run(epoll);
     cpu = cpu_seconds() - cpu;

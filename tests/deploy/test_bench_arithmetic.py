@@ -1,0 +1,159 @@
+"""The table's arithmetic: medians, the best peer, ratios and bars."""
+
+import pytest
+
+from deploy.benchmark.arithmetic import Row, Sample, cpu_row, limit_row, median, rows_of, speed_row
+from deploy.benchmark.cells import CELLS, CROWDS, MIB, Cell
+from deploy.benchmark.contenders import CONTENDERS
+from deploy.benchmark.measure import Plan, cost_of, crowd_rows, rotated, steps
+from deploy.benchmark.stage import Memory
+from deploy.benchmark.table import bar_text, figure
+
+CELL = Cell("tftp", "window 4", (), "bytes", 2.0, rivals=("window 1",), cpu_bar=0.5)
+
+
+def sample(size: int, cpu: float = 1.0, *, requests: int = 100, seconds: float = 2.0, idle: float = 0.5) -> Sample:
+    """A run that moved `size` bytes."""
+    return Sample(requests, size, seconds, seconds * (1 - idle), cpu)
+
+
+def test_the_median_passes_over_what_has_no_figure() -> None:
+    """One wild run does not count; none at all is none."""
+    assert median([1.0, 900.0, 2.0]) == 2.0
+    assert median([None, 4.0, None, 2.0]) == 3.0
+    assert median([None]) is None
+
+
+def test_a_sample_knows_its_rates() -> None:
+    """Requests and bytes a second, processor time a gigabyte, the generator's idle share."""
+    one = Sample(requests=10, bytes=500_000_000, seconds=2.0, client_cpu=0.5, server_cpu=1.5)
+    assert (one.rate("requests"), one.rate("bytes")) == (5.0, 250_000_000)
+    assert one.cpu_per_gb == 3.0
+    assert one.client_idle == 0.75
+    assert sample(0).cpu_per_gb is None
+
+
+def test_the_best_peer_is_the_one_with_the_highest_median() -> None:
+    """Not the one with the highest single run."""
+    runs = {
+        "rootwire": [sample(400), sample(600), sample(500)],
+        "steady": [sample(200)] * 3,
+        "lucky": [sample(10), sample(9000), sample(20)],
+    }
+    row = speed_row(CELL, {("tftp", "window 4"): runs})
+    assert (row.ours, row.best, row.best_mode) == (250.0, "steady", None)
+    assert row.peers == {"steady": 100.0, "lucky": 10.0}
+    assert (row.ratio, row.met) == (2.5, True)
+
+
+def test_a_peer_is_met_in_its_best_mode() -> None:
+    """What a peer does without windows counts against our windows; what we did without does not."""
+    samples = {
+        ("tftp", "window 4"): {"rootwire": [sample(600)], "old": [sample(100)]},
+        ("tftp", "window 1"): {"rootwire": [sample(9000)], "old": [sample(400)]},
+    }
+    row = speed_row(CELL, samples)
+    assert (row.best, row.best_mode, row.ratio, row.met) == ("old", "window 1", 1.5, False)
+
+
+@pytest.mark.parametrize(("ours", "met"), [(200, True), (199, False)])
+def test_a_bar_is_met_from_its_value_on(ours: int, met: bool) -> None:
+    """Exactly the bar is enough."""
+    row = speed_row(CELL, {("tftp", "window 4"): {"rootwire": [sample(ours)], "old": [sample(100)]}})
+    assert row.met is met
+
+
+def test_processor_time_is_compared_with_the_peer_that_uses_least() -> None:
+    """Less is better, and the bar is the most it may be."""
+    samples = {("tftp", "window 4"): {"rootwire": [sample(10, 2)], "a": [sample(10, 5)], "b": [sample(10, 9)]}}
+    row = cpu_row(CELL, samples)
+    assert row is not None
+    assert row.ratio == pytest.approx(0.4)
+    assert (row.best, row.met, row.at_least) == ("a", True, False)
+
+
+def test_no_figure_is_no_verdict() -> None:
+    """A server that failed in all rounds, or moved nothing, neither meets nor misses a bar."""
+    for runs in ({"rootwire": [], "old": [sample(1)]}, {"rootwire": [sample(1)]}, {"rootwire": [sample(0)]}):
+        row = speed_row(CELL, {("tftp", "window 4"): runs})
+        assert (row.ratio, row.met) == (None, None)
+
+
+def test_idle_shares_are_given_for_each_server() -> None:
+    """They show that the generator was not what was measured."""
+    row = speed_row(CELL, {("tftp", "window 4"): {"rootwire": [sample(1, idle=0.25)], "old": [sample(1, idle=0.75)]}})
+    assert row.idle == {"rootwire": 0.25, "old": 0.75}
+
+
+def test_a_limit_is_met_up_to_its_value() -> None:
+    """Exactly the limit is enough; no figure is no verdict."""
+    assert limit_row("nbd", "memory", "MiB", 128.0, 128).met is True
+    assert limit_row("nbd", "memory", "MiB", 128.1, 128).met is False
+    assert limit_row("nbd", "memory", "MiB", None, 128).met is None
+
+
+def test_only_cells_that_were_run_have_rows() -> None:
+    """--only leaves the others out."""
+    cell = next(cell for cell in CELLS if cell.cpu_bar)
+    rows = rows_of(CELLS, {(cell.protocol, cell.name): {"rootwire": [sample(1)], "dnsmasq": [sample(1)]}})
+    assert [(row.name, row.unit) for row in rows] == [(cell.name, "B/s"), (cell.name, "s/GB")]
+
+
+def test_a_crowd_costs_memory_in_all_and_a_client() -> None:
+    """A client's share is what came on top of the idle server."""
+    whole, each, cost = crowd_rows(
+        CROWDS[0], Memory(60 * MIB, 60 * MIB + 1000 * 10 * 1024, None), {10: [1.0, 1.2, 0.9], 1000: [1.1]}
+    )
+    assert [row.ours for row in (whole, each, cost)] == pytest.approx([69.77, 10.0, 1.1], abs=0.01)
+    assert all(row.met for row in (whole, each, cost))
+
+
+def test_half_a_crowd_is_no_answer() -> None:
+    """When not all were served there is no figure, and the row says how many were."""
+    rows = crowd_rows(CROWDS[1], Memory(60 * MIB, 61 * MIB, 400), {10: [1.0], 1000: [None]})
+    assert [(row.ours, row.met) for row in rows] == [(None, None)] * 3
+    assert "only 400 were served" in rows[0].name
+
+
+def test_the_cost_of_a_request_needs_all_clients() -> None:
+    """Fewer clients than asked for would make it look cheap."""
+    served = {"requests": 10, "bytes": 1, "seconds": 1.0, "client_cpu": 0.1, "server_cpu": 2.0}
+    assert cost_of(Sample(**served, served=10), 10) == 0.2  # type: ignore[arg-type]  # int and float fields
+    assert cost_of(Sample(**served, served=9), 10) is None  # type: ignore[arg-type]  # int and float fields
+
+
+def test_servers_take_turns_at_being_first() -> None:
+    """In as many rounds as there are servers each one is first once."""
+    names = ["a", "b", "c"]
+    assert [rotated(names, turn)[0] for turn in range(4)] == ["a", "b", "c", "a"]
+    assert sorted(rotated(names, 2)) == names
+
+
+def test_names_of_cells_are_their_keys() -> None:
+    """No two cells of a protocol share a name, and every rival is a cell."""
+    names = [(cell.protocol, cell.name) for cell in CELLS]
+    assert len(set(names)) == len(names)
+    assert {(cell.protocol, rival) for cell in CELLS for rival in cell.rivals} <= set(names)
+    assert {cell.protocol for cell in CELLS} == set(CONTENDERS)
+
+
+def test_progress_has_an_end() -> None:
+    """NBD: one start, seven cells for five servers, and the crowd's start, memory and two loads, twice."""
+    assert steps(Plan(("nbd",), 2, 1.0), {"nbd": 5}) == 1 + 7 * 5 * 2 + 2 + 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(2.34e9, "B/s", "2340 MB/s"), (5.64e6, "B/s", "5.6 MB/s"), (12_345.0, "/s", "12.3 k/s"), (None, "/s", "-"),
+     (3.14159, "s/GB", "3.14 s/GB"), (70.27, "MiB", "70.3 MiB")],
+)  # fmt: skip
+def test_figures_have_few_digits(value: float | None, unit: str, text: str) -> None:
+    """As many as mean something."""
+    assert figure(value, unit) == text
+
+
+def test_bars_say_which_way_they_point() -> None:
+    """Ratios have no unit, limits have."""
+    row = Row("nbd", "x", "/s", 1.0, {}, None, None, None, 2.4, None)
+    assert bar_text(row) == "≥ 2.4"
+    assert bar_text(limit_row("nbd", "x", "MiB", 1.0, 128)) == "≤ 128 MiB"
