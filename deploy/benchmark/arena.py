@@ -21,6 +21,7 @@ from deploy.benchmark.errors import BenchmarkError
 
 GRACE = 5.0  # seconds a server gets to end by itself before it is killed
 POLL = 0.05  # seconds between looks at whether it has
+TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -123,6 +124,16 @@ class Arena:
     def group(self, name: str) -> Group:
         """A control group for a server."""
         return Group(self._groups / f"{self.name}-{name.replace(' ', '')}")
+
+    def busy_seconds(self) -> float:
+        """What the two cores have worked so far, for whomever; taken away by a hypervisor counts as well."""
+        total = 0
+        for line in Path("/proc/stat").read_text().splitlines():
+            name, *fields = line.split()
+            if name in (f"cpu{self.server_core}", f"cpu{self.load_core}"):
+                user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields[:8])
+                total += user + nice + system + irq + softirq + steal
+        return total / TICKS
 
     def on_core(self, core: int) -> list[str]:
         """The command that enters the namespace, on one core; what follows it dies with us."""

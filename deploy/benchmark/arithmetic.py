@@ -14,7 +14,8 @@ GB = 1e9
 class Sample:
     """One run of a generator against one server; times in seconds, both processor times of that run alone.
 
-    `served` is how many clients were answered at all, where the generator counts that.
+    `served` is how many clients were answered at all, where the generator counts that; `busy` is what the two cores
+    worked meanwhile for whomever, None when it is not known.
     """
 
     requests: int
@@ -26,6 +27,14 @@ class Sample:
     p50_us: float | None = None
     p99_us: float | None = None
     served: int | None = None
+    busy: float | None = None
+
+    @property
+    def others(self) -> float | None:
+        """The share of the two cores that went to neither the server nor the load, 0 to 1: how quiet the machine was."""
+        if self.busy is None:
+            return None
+        return min(1.0, max(0.0, (self.busy - self.server_cpu - self.client_cpu) / (2 * self.seconds)))
 
     def rate(self, metric: Metric) -> float:
         """Requests or bytes a second."""

@@ -88,7 +88,8 @@ async def _measure_crowd(crowd: Crowd, stage: Stage, plan: Plan, results: Result
     try:
         progress(f"{crowd.protocol}: {crowd.many} clients, memory")
         memory = await stage.measure_memory(OURS, many, max(plan.seconds, 1.0))
-        for turn in range(plan.rounds):
+        everyone = memory.served is None or memory.served >= crowd.many
+        for turn in range(plan.rounds if everyone else 0):
             for number, load in ((crowd.many, many), (crowd.few, few)):
                 progress(f"{crowd.protocol}: {number} clients, round {turn + 1}")
                 costs[number].append(cost_of(await stage.measure(OURS, load, plan.seconds), number))

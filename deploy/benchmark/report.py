@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deploy.benchmark.arithmetic import Row
+from deploy.benchmark.arithmetic import Row, Sample, median
 from deploy.benchmark.measure import Plan, Results
 
 
@@ -29,6 +29,7 @@ def document(plan: Plan, results: Results, rows: Sequence[Row], command: str) ->
         "command": command,
         "rounds": plan.rounds,
         "seconds": plan.seconds,
+        "others": others(results),
         "bars_met": sum(row.met is True for row in rows),
         "bars": len(rows),
         "rows": [asdict(row) for row in rows],
@@ -42,8 +43,18 @@ def document(plan: Plan, results: Results, rows: Sequence[Row], command: str) ->
     }
 
 
-def _sample(sample: Any) -> dict[str, Any]:
-    return {**asdict(sample), "client_idle": sample.client_idle, "cpu_per_gb": sample.cpu_per_gb}
+def others(results: Results) -> float | None:
+    """The median share of the two cores that went to other programs: figures of a busy machine are worth less."""
+    return median(s.others for servers in results.samples.values() for runs in servers.values() for s in runs)
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    return {
+        **asdict(sample),
+        "client_idle": sample.client_idle,
+        "others": sample.others,
+        "cpu_per_gb": sample.cpu_per_gb,
+    }
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from deploy.benchmark.generators import REPOSITORY
 from deploy.benchmark.measure import Plan, Results, measure, steps
 from deploy.benchmark.table import tables
 
+NOISY = 0.05  # share of the two cores from which on others disturb the figures
 FOLDER = REPOSITORY / ".bench"
 
 
@@ -67,6 +68,9 @@ def _publish(plan: Plan, results: Results, rows: list[Row], output: Path, consol
     report.write(output / "results.json", content)
     for table in tables(rows):
         console.print(table)
+    busy = content["others"]
+    if busy is not None and busy > NOISY:
+        console.print(f"Other programs took {busy:.0%} of the two cores: these figures are noisy.", style="yellow")
     for failure in results.failures:
         console.print(f"failed: {failure}", style="red", markup=False)
     caption = f"{content['machine']}, {content['date'][:10]}: {command}"

@@ -80,19 +80,20 @@ class Stage:
         """One run of the load against the server called `name`. Raises: LoadFailedError as the generator does."""
         await self._settle()
         server = self.servers[name]
-        start = server.group.cpu_seconds()
+        start = busy = 0.0
 
         def on_start() -> None:
-            nonlocal start
-            start = server.group.cpu_seconds()
+            nonlocal start, busy
+            start, busy = server.group.cpu_seconds(), self._arena.busy_seconds()
 
         done = await self._load(server, load, seconds, on_start)
-        used = server.group.cpu_seconds() - start
+        used, busy = server.group.cpu_seconds() - start, self._arena.busy_seconds() - busy
         return Sample(
             *(done.requests, done.bytes, done.seconds, done.cpu_seconds, used, done.resent),
             p50_us=done.p50_us,
             p99_us=done.p99_us,
             served=done.served,
+            busy=busy,
         )
 
     async def measure_memory(self, name: str, load: Sequence[str], seconds: float) -> Memory:

@@ -84,7 +84,7 @@ class Events(list[Any]):
         self.append(event)
         self._news.set()
 
-    async def count(self, kind: type[Any], number: int) -> None:
+    async def arrived(self, kind: type[Any], number: int) -> None:
         """Wait for so many events of a kind."""
         async with asyncio.timeout(5):
             while sum(isinstance(event, kind) for event in self) < number:
@@ -128,7 +128,7 @@ async def test_nbd_counts_what_was_served(shape: str, programs: Path, same: str)
     async with nbd() as (where, events):
         words = [*where, "--connections", "3", "--depth", "4", *shape.split(), "--compare", same]
         load = await run(build("nbd", programs), words, seconds=SECONDS)
-        await events.count(ExportClosed, 3)
+        await events.arrived(ExportClosed, 3)
     size = int(words[words.index("--size") + 1]) if "--size" in words else 4096
     closed = [event for event in events if isinstance(event, ExportClosed)]
     assert load.total is not None
@@ -142,7 +142,7 @@ async def test_nbd_without_comparing_counts_the_same(programs: Path) -> None:
     """Payloads dropped in the kernel are counted as those that are read."""
     async with nbd() as (where, events):
         load = await run(build("nbd", programs), [*where, "--size", "65536", "--depth", "3"], seconds=SECONDS)
-        await events.count(ExportClosed, 1)
+        await events.arrived(ExportClosed, 1)
     (closed,) = (event for event in events if isinstance(event, ExportClosed))
     assert load.total is not None
     assert load.total * 65536 == closed.bytes_read
@@ -154,7 +154,7 @@ async def test_tftp_counts_what_was_served(window: int, programs: Path, same: st
     async with tftp() as (where, events):
         words = [*where, "--clients", "3", "--windowsize", str(window), "--compare", same]
         load = await run(build("tftp", programs), words, seconds=SECONDS)
-        await events.count(TransferFinished, 1)
+        await events.arrived(TransferFinished, 1)
     completed = [e for e in events if isinstance(e, TransferFinished) and e.outcome == "completed"]
     assert load.served == 3
     assert completed
@@ -245,5 +245,5 @@ async def test_counting_starts_once_and_with_the_clients_connected(programs: Pat
             build("nbd", programs), [*where, "--connections", "2"], seconds=SECONDS,
             on_start=lambda: started.append(None),
         )  # fmt: skip
-        await events.count(ExportClosed, 2)
+        await events.arrived(ExportClosed, 2)
     assert started == [None]

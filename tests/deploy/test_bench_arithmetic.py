@@ -33,6 +33,13 @@ def test_a_sample_knows_its_rates() -> None:
     assert sample(0).cpu_per_gb is None
 
 
+def test_a_sample_knows_what_others_took() -> None:
+    """Two cores for two seconds worked three: half a second of that was neither the server's nor the load's."""
+    one = Sample(requests=10, bytes=10, seconds=2.0, client_cpu=1.0, server_cpu=1.5, busy=3.0)
+    assert one.others == 0.125
+    assert sample(1).others is None
+
+
 def test_the_best_peer_is_the_one_with_the_highest_median() -> None:
     """Not the one with the highest single run."""
     runs = {
