@@ -31,7 +31,7 @@ class Sample:
 
     @property
     def others(self) -> float | None:
-        """The share of the two cores that went to neither the server nor the load, 0 to 1: how quiet the machine was."""
+        """The share of the two cores that neither the server nor the load used, 0 to 1: how busy others were."""
         if self.busy is None:
             return None
         return min(1.0, max(0.0, (self.busy - self.server_cpu - self.client_cpu) / (2 * self.seconds)))
