@@ -38,11 +38,15 @@ def draw(rows: Sequence[Row], path: Path, caption: str) -> bool:
 
 def _peer_marks(rows: Sequence[Row]) -> dict[str, str]:
     """A mark for each peer, the same in all rows; protocols use the same marks again, as their peers differ."""
-    marks: dict[str, str] = {}
+    marks: dict[str, str] = {}  # by the legend's label: TITLE: peer
     for protocol in dict.fromkeys(row.protocol for row in rows):
         peers = dict.fromkeys(peer for row in rows if row.protocol == protocol for peer in row.peers)
-        marks |= {peer: PEER_MARKS[i % len(PEER_MARKS)] for i, peer in enumerate(peers)}
+        marks |= {_label(protocol, peer): PEER_MARKS[i % len(PEER_MARKS)] for i, peer in enumerate(peers)}
     return marks
+
+
+def _label(protocol: str, peer: str) -> str:
+    return f"{TITLES[protocol]}: {peer}"
 
 
 def _draw_row(axes: Any, at: int, row: Row, marks: dict[str, str]) -> None:
@@ -51,7 +55,15 @@ def _draw_row(axes: Any, at: int, row: Row, marks: dict[str, str]) -> None:
     left = TICKS[0]
     axes.barh(at, max(row.ratio - left, 0), left=left, height=0.62, color=OURS_MET if row.met else OURS_SHORT, zorder=2)
     for peer, value in row.peers.items():
-        axes.plot(value / best, at, marks[peer], color="white", markeredgecolor=PEER_COLOUR, markersize=6, zorder=4)
+        axes.plot(
+            value / best,
+            at,
+            marks[_label(row.protocol, peer)],
+            color="white",
+            markeredgecolor=PEER_COLOUR,
+            markersize=6,
+            zorder=4,
+        )
     axes.plot([row.bar, row.bar], [at - 0.42, at + 0.42], color=TARGET_COLOUR, linewidth=2.2, zorder=3)
     axes.annotate(
         f"{row.ratio:.2f}   {figure(row.ours, row.unit)}",
@@ -84,7 +96,7 @@ def _legend(axes: Any, marks: dict[str, str]) -> None:
         Line2D([], [], color=TARGET_COLOUR, linewidth=2.2, label="the bar"),
     ]
     plain: dict[str, Any] = {"linestyle": "", "color": "white", "markeredgecolor": PEER_COLOUR, "markersize": 6}
-    handles += [Line2D([], [], marker=mark, label=peer, **plain) for peer, mark in marks.items()]
+    handles += [Line2D([], [], marker=mark, label=label, **plain) for label, mark in marks.items()]
     axes.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.42, -45 / axes.bbox.height * 1.4), ncols=5, fontsize=8.5,
         frameon=False,

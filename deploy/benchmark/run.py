@@ -74,6 +74,7 @@ def _publish(plan: Plan, results: Results, rows: list[Row], output: Path, consol
     for failure in results.failures:
         console.print(f"failed: {failure}", style="red", markup=False)
     caption = f"{content['machine']}, {content['date'][:10]}: {command}"
-    has_chart = chart.draw(rows, output / "chart.png", f"{caption}\n{plan.rounds} x {plan.seconds:g} s, medians")
+    noise = "" if busy is None else f"; other programs took {busy:.0%} of the two cores"
+    has_chart = chart.draw(rows, output / "chart.png", f"{caption}\n{plan.rounds} x {plan.seconds:g} s, medians{noise}")
     console.print(f"{content['bars_met']} of {content['bars']} bars met. {content['machine']}.")
     console.print(f"Written: {output / 'results.json'}" + (f" and {output / 'chart.png'}" if has_chart else ""))
