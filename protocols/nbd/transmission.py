@@ -104,7 +104,7 @@ class Transmission:
         self._bytes_in_flight = 0
         self._is_over = False
         self._is_read_only = bool(agreement.flags & TransmissionFlag.READ_ONLY)
-        self._flags = _flags_of_commands(agreement.flags)
+        self._flags = flags_of_commands(agreement.flags)
 
     @property
     def requests_in_flight(self) -> int:
@@ -171,10 +171,7 @@ class Transmission:
     def answer_status(self, command: Command, runs: Sequence[tuple[int, bool]]) -> bytes:
         """The reply to a BLOCK_STATUS: `runs` cover its range, or the first part, each (bytes, is it a hole)."""
         self._release(command)
-        whole = whole_blocks(command.offset, runs, self._agreement.minimum_block)
-        most = 1 if command.flags & CommandFlag.REQ_ONE else self._limits.extents
-        states = [(length, Extent.HOLE | Extent.ZERO if is_hole else Extent(0)) for length, is_hole in whole[:most]]
-        return wire.build_status_chunk(command.cookie, ALLOCATION_NUMBER, states)
+        return build_status(command, runs, self._agreement, self._limits)
 
     def _on_request(self, request: wire.Request) -> None:
         self._at += wire.REQUEST.size
@@ -266,7 +263,15 @@ class Transmission:
         return wire.build_simple_reply(cookie, error)
 
 
-def _flags_of_commands(offered: TransmissionFlag) -> dict[int, int]:
+def build_status(command: Command, runs: Sequence[tuple[int, bool]], agreement: Agreement, limits: NbdLimits) -> bytes:
+    """The reply to a BLOCK_STATUS: `runs` cover its range, or the first part, each (bytes, is it a hole)."""
+    whole = whole_blocks(command.offset, runs, agreement.minimum_block)
+    most = 1 if command.flags & CommandFlag.REQ_ONE else limits.extents
+    states = [(length, Extent.HOLE | Extent.ZERO if is_hole else Extent(0)) for length, is_hole in whole[:most]]
+    return wire.build_status_chunk(command.cookie, ALLOCATION_NUMBER, states)
+
+
+def flags_of_commands(offered: TransmissionFlag) -> dict[int, int]:
     """The commands that we have, each with the bits it may carry, as plain ints: `~` of a flag drops unnamed bits."""
     everywhere = CommandFlag.FUA if offered & TransmissionFlag.SEND_FUA else CommandFlag(0)
     allowed = {kind: everywhere for kind in CommandType if kind is not CommandType.TRIM}

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from protocols.nbd.endpoint import ExportClosed, NbdEvent, NbdServer
+from protocols.nbd.channel import DataPath, Server
+from protocols.nbd.endpoint import ExportClosed, NbdEvent, NbdServer, PumpedPath
 from storage.image import FileImage, Image
+from tests.protocols.nbd.twin import PlainPath
 
 MIB = 1 << 20
 DEADLINE = 60.0  # seconds; only a hang reaches it
@@ -25,7 +27,7 @@ Tool = Callable[[str], str]
 class Box:
     """A server with a sparse read-only image of an odd size and a writable disk."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, path: Callable[[Server], DataPath]) -> None:
         self.folder = folder
         root = folder / "root.squashfs"
         with root.open("wb") as file:
@@ -40,7 +42,9 @@ class Box:
         }
         self.expected = root.read_bytes() + b"\0"
         self.events: list[NbdEvent] = []
-        self.server = NbdServer(find=self.find, names=lambda client: ["disk", "root"], report=self.events.append)
+        self.server = NbdServer(
+            find=self.find, names=lambda client: ["disk", "root"], report=self.events.append, path=path
+        )
 
     async def find(self, name: str, client: str) -> Image:
         """The default export is the root."""
@@ -57,10 +61,10 @@ class Box:
         return {event.reason for event in self.events if isinstance(event, ExportClosed)}
 
 
-@pytest.fixture
-async def box(tmp_path: Path) -> AsyncIterator[Box]:
-    """A running server."""
-    made = Box(tmp_path)
+@pytest.fixture(params=[PumpedPath, PlainPath], ids=["pump", "plain"])
+async def box(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Box]:
+    """A running server: its native pump, and the pump's twin."""
+    made = Box(tmp_path, request.param)
     await made.server.bind("127.0.0.1", 0)
     running = asyncio.create_task(made.server.run())
     yield made

@@ -5,17 +5,27 @@ import errno
 import random
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from protocols.nbd.endpoint import Connection, ExportClosed, ExportOpened, ExportRefused, NbdEvent, NbdServer
+from protocols.nbd.channel import DataPath, Server
+from protocols.nbd.endpoint import (
+    Connection,
+    ExportClosed,
+    ExportOpened,
+    ExportRefused,
+    NbdEvent,
+    NbdServer,
+    PumpedPath,
+)
 from protocols.nbd.limits import NbdLimits
 from storage.image import BytesImage, FileImage, Image
 from tests.protocols.nbd import peer
+from tests.protocols.nbd.twin import PlainPath
 
 MIB = 1 << 20
 CONTENT = random.Random(2).randbytes(4 * MIB)
@@ -63,13 +73,19 @@ class Client:
 class Lab:
     """A server, its exports, and what it reported."""
 
+    path: Callable[[Server], DataPath] = PumpedPath
+
     def __init__(self, limits: NbdLimits) -> None:
         self.images: dict[str, Image] = {"root": BytesImage(CONTENT), "": BytesImage(b"default" + bytes(505))}
         self.events: list[NbdEvent] = []
         self.reported = asyncio.Event()
         self.clients: list[Client] = []
         self.server = NbdServer(
-            find=self.find, names=lambda client: sorted(self.images), report=self.note, limits=limits
+            find=self.find,
+            names=lambda client: sorted(self.images),
+            report=self.note,
+            limits=limits,
+            path=type(self).path,
         )
 
     async def find(self, name: str, client: str) -> Image:
@@ -105,6 +121,12 @@ class Lab:
         client.send(b"\0\0\0\3", peer.option(1, export.encode()))
         assert (await client.take(28))[:18] == peer.GREETING
         return client
+
+
+@pytest.fixture(autouse=True, params=[PumpedPath, PlainPath], ids=["pump", "plain"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here runs over the native pump and over its twin."""
+    monkeypatch.setattr(Lab, "path", request.param)
 
 
 @asynccontextmanager
@@ -459,15 +481,21 @@ async def test_a_client_that_does_not_read_is_parked() -> None:
             assert len(await slow.take(16 + MIB)) == 16 + MIB
 
 
+def held_for_clients(server: NbdServer) -> int:
+    """Bytes of replies that wait for clients to read."""
+    if isinstance(server.path, PumpedPath):
+        return sum(sums.unsent for sums in server.path.pump.connections().values())
+    return sum(found.transport.get_write_buffer_size() for found in server._peers)
+
+
 @pytest.mark.parametrize(("length", "pooled"), [(64 << 10, 0), (2 * MIB, 4 * MIB)])
 async def test_a_parked_client_holds_bounded_memory(length: int, pooled: int) -> None:
-    """What waits in its transport: the bound, one more batch, and what the pool was already at."""
+    """What waits for it: the bound, one more batch, and what the pool was already at."""
     limits = NbdLimits(unsent=256 << 10, bytes_in_flight=4 * MIB)
     async with serving(limits) as lab:
         slow = await lab.join()
         await park(lab, slow, 400, length)
-        (held,) = [found.transport.get_write_buffer_size() for found in lab.server._peers]
-        assert 0 < held <= 2 * limits.unsent + (64 << 10) + pooled
+        assert 0 < held_for_clients(lab.server) <= 2 * limits.unsent + (64 << 10) + pooled
 
 
 async def test_many_small_requests_do_not_keep_the_loop() -> None:
@@ -528,7 +556,7 @@ async def test_run_without_bind_is_our_bug() -> None:
 async def test_sockets_are_tuned() -> None:
     """No delay for small replies; dead peers are found, idle ones kept (quirks N-7)."""
     async with serving() as lab:
-        await (await lab.join()).read(0, 512)
+        await (await lab.dial()).take(18)  # the socket's own, whoever serves it later
         (found,) = lab.server._peers
         sock = found.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -1,0 +1,161 @@
+# cython: language_level=3
+"""Replies on their way to a client's socket; nothing of it is for Python.
+
+Replies made in a turn lie one behind the other on the station's stage and go out by one call. What the socket does
+not take, and what the workers bring, waits in the client's outbox; while anything does, the client is parked: no
+more of its requests are read.
+"""
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+from posix.unistd cimport close
+
+from protocols.nbd.frames cimport ERROR_MOST, REPLY_ROOM
+from protocols.nbd.station cimport LIVES, RESET, STARVED, Client, Ending, Parcel, Station
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    int MSG_NOSIGNAL
+    ssize_t send(int fd, const void *data, size_t length, int flags)
+    ssize_t sendmsg(int fd, const msghdr *message, int flags)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    struct epoll_event:
+        pass
+    int EPOLL_CTL_DEL
+    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
+
+cdef enum:
+    PIECES = 64  # parcels that go out by one call
+
+
+cdef Parcel *make_parcel(Client *client, size_t room) noexcept nogil:
+    # Room for that many bytes, or for any error; NULL when there is no memory.
+    cdef Parcel *parcel = <Parcel *> malloc(sizeof(Parcel) + max(room, <size_t> ERROR_MOST))
+    if parcel == NULL:
+        return NULL
+    memset(parcel, 0, sizeof(Parcel))
+    parcel.owner = client
+    parcel.bytes = <char *> (parcel + 1)
+    return parcel
+
+
+cdef void post(Client *client, Parcel *parcel, size_t begin, size_t length) noexcept nogil:
+    parcel.at = begin
+    parcel.end = begin + length
+    parcel.next = NULL
+    if client.outbox == NULL:
+        client.outbox = parcel
+    else:
+        client.outbox_tail.next = parcel
+    client.outbox_tail = parcel
+    client.unsent += length
+
+
+cdef void drop_sent(Client *client, size_t sent) noexcept nogil:
+    cdef Parcel *first
+    cdef size_t length
+    client.unsent -= sent
+    while client.outbox != NULL:
+        first = client.outbox
+        length = first.end - first.at
+        if sent < length:
+            first.at += sent
+            return
+        sent -= length
+        client.outbox = first.next
+        free(first)
+    client.outbox_tail = NULL
+
+
+cdef bint has_failed(Station *station, Client *client) noexcept nogil:
+    # After a call that sent nothing: False when the socket is only full. Ends the client when it is broken.
+    if errno == EINTR:
+        return True
+    if errno != EAGAIN:
+        end_client(station, client, RESET)
+    return False
+
+
+cdef bint send_outbox(Station *station, Client *client) noexcept nogil:
+    # True once it is empty; else the client is parked, or dead.
+    cdef iovec pieces[PIECES]
+    cdef msghdr message
+    cdef Parcel *parcel
+    cdef ssize_t sent
+    memset(&message, 0, sizeof(message))
+    message.msg_iov = pieces
+    while client.outbox != NULL:
+        message.msg_iovlen = 0
+        parcel = client.outbox
+        while parcel != NULL and message.msg_iovlen < PIECES:
+            pieces[message.msg_iovlen].iov_base = parcel.bytes + parcel.at
+            pieces[message.msg_iovlen].iov_len = parcel.end - parcel.at
+            message.msg_iovlen += 1
+            parcel = parcel.next
+        sent = sendmsg(client.fd, &message, MSG_NOSIGNAL)
+        if sent >= 0:
+            drop_sent(client, sent)
+        elif not has_failed(station, client):
+            return False
+    return True
+
+
+cdef bint send_stage(Station *station, Client *client) noexcept nogil:
+    # Everything on the stage; True when the socket took it all, else the client is parked, or dead.
+    cdef char *start = station.stage + REPLY_ROOM
+    cdef size_t length = station.staged, done = 0
+    cdef ssize_t sent
+    station.staged = 0
+    while done < length:
+        sent = send(client.fd, start + done, length - done, MSG_NOSIGNAL)
+        if sent >= 0:
+            done += sent
+        elif not has_failed(station, client):
+            break
+    if done == length or client.is_dead:
+        return not client.is_dead
+    cdef Parcel *rest = make_parcel(client, length - done)
+    if rest == NULL:
+        end_client(station, client, STARVED)
+        return False
+    memcpy(rest.bytes, start + done, length - done)
+    post(client, rest, 0, length - done)
+    return False
+
+
+cdef void make_ready(Station *station, Client *client) noexcept nogil:
+    if client.is_ready or client.is_dead:
+        return
+    client.is_ready = True
+    client.next_ready = NULL
+    if station.ready == NULL:
+        station.ready = client
+    else:
+        station.ready_tail.next_ready = client
+    station.ready_tail = client
+
+
+cdef void end_client(Station *station, Client *client, Ending ending) noexcept nogil:
+    # Its socket closes now; its memory goes once its tasks are back and its end is told.
+    cdef epoll_event unused
+    if client.is_dead:
+        return
+    client.is_dead = True  # the workers see it between two steps
+    client.ending = ending
+    epoll_ctl(station.epoll, EPOLL_CTL_DEL, client.fd, &unused)  # a duplicate elsewhere would keep it registered
+    close(client.fd)
+    client.fd = -1
+    drop_sent(client, client.unsent)
+    free(client.filling)
+    free(client.kept)
+    client.filling = NULL
+    client.kept = NULL
+    client.kept_length = 0
+    client.next_ended = station.ended
+    station.ended = client

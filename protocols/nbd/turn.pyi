@@ -1,0 +1,1 @@
+"""One client's turn at the pump; nothing of it is for Python."""
