@@ -256,6 +256,19 @@ async def test_requests_sent_ahead_are_served() -> None:
         assert (await client.ended())[-512:] == CONTENT[:512]
 
 
+async def test_a_client_that_takes_its_time_with_the_handshake() -> None:
+    """Megabytes of names wait for it when transmission begins; they come first, whole, then its read."""
+    async with serving() as lab:
+        names = [f"{number:04000}" for number in range(700)]
+        lab.server.names = lambda client: names
+        client = await lab.dial()
+        client.send(b"\0\0\0\3", peer.option(3), peer.go("root"), peer.request(READ, length=512))
+        listed = 18 + 700 * (20 + 4 + 4000) + 20
+        replies = peer.option_replies((await client.take(listed + 20 + 12 + 20))[18:])
+        assert [reply.kind for reply in replies] == [2] * 700 + [1, 3, 1]
+        assert peer.reply_of(await client.take(16 + 512), 512).data == CONTENT[:512]
+
+
 async def test_odd_images_are_whole_sectors() -> None:
     """Read-only ones are padded with zeros."""
     async with serving() as lab:

@@ -1,0 +1,293 @@
+"""The native pump by itself, without asyncio: against its twin, against random bytes, cold, crowded and closing."""
+
+import os
+import random
+import select
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from protocols.nbd.handshake import Agreement, flags_of
+from protocols.nbd.limits import NbdLimits
+from protocols.nbd.pump import NbdPump
+from protocols.nbd.pumped import Closed, PumpEvent
+from protocols.nbd.transmission import Answer, Command, Disconnected, Transmission
+from storage.image import BytesImage, FileImage, Image
+from storage.workers import Workers
+from tests.protocols.nbd import peer
+
+READ, WRITE, DISC, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS = range(8)
+MIB = 1 << 20
+KIB = 1 << 10
+SIZE = 4 * MIB
+CONTENT = random.Random(3).randbytes(SIZE // 2) + bytes(SIZE // 2)
+PATIENCE = 20.0  # seconds; only a hang reaches it
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """A client's and a server's end of one TCP connection; neither blocks."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    client.setblocking(False)
+    server.setblocking(False)
+    return client, server
+
+
+class Bench:
+    """A pump, its clients, and what it told."""
+
+    def __init__(self, limits: NbdLimits | None = None) -> None:
+        self.limits = limits or NbdLimits()
+        self.workers = Workers()
+        self.pump = NbdPump(self.limits, self.workers)
+        self.events: list[PumpEvent] = []
+        self.clients: list[socket.socket] = []
+
+    def join(self, image: Image, *, structured: bool = False, first: bytes = b"") -> socket.socket:
+        """A client whose handshake is over."""
+        client, server = pair()
+        self.clients.append(client)
+        self.pump.adopt(server, image, self.agreement(image, structured=structured), first)
+        return client
+
+    def agreement(self, image: Image, *, structured: bool = False) -> Agreement:
+        """What such a client agreed on."""
+        flags = flags_of(writable=image.writable, structured=structured)
+        return Agreement("root", image.size, flags, structured, False, 1)
+
+    def run(self) -> None:
+        """One turn of what the loop does."""
+        if select.select([self.pump.fileno()], [], [], PATIENCE)[0]:
+            self.events += self.pump.run()
+        else:
+            pytest.fail("the pump has nothing to do")
+
+    def take(self, client: socket.socket, length: int, sent: bytes = b"") -> bytes:
+        """Send all of `sent` and receive `length` bytes, the pump running whenever it is ready."""
+        got = bytearray()
+        while len(got) < length or sent:
+            watched = [client] if sent else []
+            ready, writable, _ = select.select([self.pump.fileno(), client], watched, [], PATIENCE)
+            assert ready or writable, f"stuck after {len(got)} of {length} bytes"
+            if writable:
+                sent = sent[client.send(sent) :]
+            if client in ready:
+                piece = client.recv(MIB)
+                assert piece, "closed"
+                got += piece
+            if self.pump.fileno() in ready:
+                self.events += self.pump.run()
+        assert len(got) == length
+        return bytes(got)
+
+    def closed(self) -> list[str]:
+        """Why clients ended, so far."""
+        return [event.reason for event in self.events if isinstance(event, Closed)]
+
+    def run_until_closed(self, count: int) -> None:
+        """Until that many have ended."""
+        while len(self.closed()) < count:
+            self.run()
+
+    def close(self) -> None:
+        """The pump, the threads, the clients."""
+        self.events += self.pump.close()
+        self.workers.close()
+        for client in self.clients:
+            client.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """An open pump, closed in the end."""
+    made = Bench()
+    yield made
+    made.close()
+
+
+def replies_of(stream: bytes, lengths: dict[int, int]) -> dict[int, bytes]:
+    """Simple replies by cookie, each with its data; the cookie says how much a good one has."""
+    found = {}
+    at = 0
+    while at < len(stream):
+        magic, error, cookie = struct.unpack_from(">IIQ", stream, at)
+        assert magic == 0x67446698
+        end = at + 16 + (0 if error else lengths.get(cookie, 0))
+        found[cookie] = stream[at:end]
+        at = end
+    return found
+
+
+def by_twin(image: Image, limits: NbdLimits, agreement: Agreement, stream: bytes) -> dict[int, bytes]:
+    """What the Python session answers, by cookie."""
+    talk = Transmission(agreement, limits)
+    talk.receive(stream)
+    found: dict[int, bytes] = {}
+    while (event := talk.next_event()) is not None and not isinstance(event, Disconnected):
+        if isinstance(event, Answer):
+            found[int.from_bytes(event.data[8:16], "big")] = event.data
+        elif isinstance(event, Command) and event.type == READ:
+            data = image.read_at(event.offset, event.length)
+            found[event.cookie] = b"".join(talk.answer_read(event, data))
+        elif isinstance(event, Command):
+            found[event.cookie] = talk.succeed(event)
+    return found
+
+
+def random_request(dice: random.Random, cookie: int) -> bytes:
+    """Mostly good, sometimes out of range, with odd flags or of an unknown kind."""
+    kind = dice.choice([READ, READ, READ, READ, WRITE, FLUSH, CACHE, TRIM, WRITE_ZEROES, BLOCK_STATUS, 9])
+    offset = dice.choice([0, 512, dice.randrange(SIZE), SIZE - 512, SIZE, 1 << 63])
+    length = 0 if kind == FLUSH else dice.choice([0, 1, 512, 4096, dice.randrange(100 * KIB), 33 * MIB])
+    if kind == WRITE:
+        length = min(length, 64 * KIB)
+    flags = dice.choice([0, 0, 0, 1, 2, 4, 0x8000])
+    data = bytes(length) if kind == WRITE else b""
+    offset = 0 if kind == FLUSH else offset
+    return peer.request(kind, cookie=cookie, offset=offset, length=length, flags=flags, data=data)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_answers_are_those_of_the_twin(bench: Bench, seed: int) -> None:
+    """Four hundred requests of every kind in pieces of any size: each gets the twin's answer, in some order."""
+    dice = random.Random(seed)
+    image = BytesImage(CONTENT)
+    requests = [random_request(dice, cookie) for cookie in range(400)]
+    stream = b"".join(requests)
+    expected = by_twin(image, bench.limits, bench.agreement(image), stream)
+    first = dice.randrange(100)
+    client = bench.join(image, first=stream[:first])
+    got = bench.take(client, sum(map(len, expected.values())), stream[first:])
+    lengths = {cookie: len(reply) - 16 for cookie, reply in expected.items()}
+    assert replies_of(got, lengths) == expected
+
+
+def test_random_bytes_end_their_client_only(bench: Bench) -> None:
+    """Three hundred clients with noise, half of it behind a good request's first bytes; one reads on meanwhile."""
+    dice = random.Random(1)
+    good = bench.join(BytesImage(CONTENT))
+    for number in range(300):
+        head = peer.request(dice.randrange(8), offset=dice.randrange(SIZE), length=dice.randrange(1 << 20))
+        noise = head[: dice.randrange(29)] + dice.randbytes(dice.randrange(3000))
+        client = bench.join(BytesImage(CONTENT), structured=bool(number % 2), first=noise[: dice.randrange(100)])
+        client.send(noise)
+        if number % 3:
+            client.shutdown(socket.SHUT_WR)
+        assert bench.take(good, 16 + 512, peer.request(READ, length=512))[16:] == CONTENT[:512]
+    assert set(bench.closed()) <= {"malformed", "hung_up", "reset", "disconnected"}
+    assert len(bench.closed()) > 200
+
+
+def test_cold_reads_come_by_way_of_the_workers(bench: Bench, tmp_path: Path) -> None:
+    """Pages that the cache does not have; a warm client's reads are answered in between."""
+    path = tmp_path / "cold"
+    path.write_bytes(CONTENT)
+    image = FileImage(path)
+    os.fsync(image.fileno())
+    os.posix_fadvise(image.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    client = bench.join(image)
+    offsets = [at * 64 * KIB for at in range(SIZE // (64 * KIB))]
+    random.Random(2).shuffle(offsets)
+    reads = b"".join(peer.request(READ, cookie=at, offset=at, length=64 * KIB) for at in offsets)
+    got = bench.take(client, len(offsets) * (16 + 64 * KIB), reads)
+    found = replies_of(got, dict.fromkeys(offsets, 64 * KIB))
+    assert {at: reply[16:] for at, reply in found.items()} == {at: CONTENT[at : at + 64 * KIB] for at in offsets}
+
+
+def resident() -> int:
+    """Bytes of memory that the process has now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_five_hundred_clients_are_served_in_little_memory(bench: Bench) -> None:
+    """Each reads in its turn; afterwards, idle, they cost a few hundred bytes and the test's own sockets."""
+    image = BytesImage(CONTENT)
+    bench.take(bench.join(image), 16 + 4096, peer.request(READ, length=4096))
+    before = resident()
+    clients = [bench.join(image) for _ in range(500)]
+    for client in clients:
+        client.send(peer.request(READ, length=4096) * 4)
+    for client in clients:
+        assert len(bench.take(client, 4 * (16 + 4096))) == 4 * (16 + 4096)
+    assert {sums.requests for seat, sums in bench.pump.connections().items() if seat > 1} == {4}
+    assert (resident() - before) / len(clients) < 24 * KIB
+
+
+def test_a_deep_queue_waits_its_turn(bench: Bench) -> None:
+    """One batch answers the client with one request, whoever else has thousands ready, and then is over."""
+    image = BytesImage(CONTENT)
+    greedy, modest = bench.join(image), bench.join(image)
+    greedy.send(peer.request(READ, length=8) * 2000)
+    modest.send(peer.request(READ, length=8))
+    bench.run()
+    first, second = bench.pump.connections().values()
+    assert second.requests == 1
+    assert 64 <= first.requests <= 1024 + 64
+    while bench.pump.connections()[1].requests < 2000:  # the rest needs no word from the client
+        bench.run()
+
+
+def test_a_client_may_leave_while_the_workers_read_for_it(bench: Bench) -> None:
+    """Its end is told once, with the reads that were not waited for dropped."""
+    for _ in range(50):
+        client = bench.join(BytesImage(CONTENT))
+        client.send(peer.request(READ, length=2 * MIB) * 8)
+        bench.run()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    bench.run_until_closed(50)
+    assert bench.pump.connections() == {}
+
+
+def test_closing_waits_for_the_workers(bench: Bench, tmp_path: Path) -> None:
+    """And tells of every client; what was being written is whole or not begun."""
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(SIZE))
+    clients = [bench.join(FileImage(path, writable=True)) for _ in range(4)]
+    for number, client in enumerate(clients):
+        client.send(peer.request(WRITE, offset=number * KIB, length=KIB, data=bytes([number + 1]) * KIB))
+        client.send(peer.request(WRITE_ZEROES, offset=MIB, length=MIB, flags=1))
+    bench.run()
+    bench.events += bench.pump.close()
+    assert bench.closed() == ["stopped"] * 4
+    written = path.read_bytes()
+    for number in range(4):
+        assert set(written[number * KIB : (number + 1) * KIB]) in ({0}, {number + 1})
+    with pytest.raises(ValueError, match="closed"):
+        bench.pump.run()
+    assert bench.pump.close() == []
+
+
+def test_zeroes_are_written_and_caching_is_bounded(bench: Bench, tmp_path: Path) -> None:
+    """Both go in steps; a hint over the whole image is answered too."""
+    path = tmp_path / "disk"
+    path.write_bytes(CONTENT)
+    client = bench.join(FileImage(path, writable=True))
+    zero = peer.request(WRITE_ZEROES, cookie=1, offset=512, length=3 * MIB // 2, flags=1)
+    got = bench.take(client, 32, zero + peer.request(CACHE, cookie=2, length=SIZE))
+    assert set(replies_of(got, {})) == {1, 2}
+    assert path.read_bytes() == CONTENT[:512] + bytes(3 * MIB // 2) + CONTENT[512 + 3 * MIB // 2 :]
+
+
+def test_too_much_sent_ahead_is_not_adopted(bench: Bench) -> None:
+    """The socket stays the caller's."""
+    client, server = pair()
+    image = BytesImage(CONTENT)
+    with client, server:
+        with pytest.raises(ValueError, match="sent ahead"):
+            bench.pump.adopt(server, image, bench.agreement(image), bytes((256 << 10) + 1))
+        assert server.fileno() >= 0
+    assert bench.pump.connections() == {}
+
+
+def test_answers_for_those_who_left_are_dropped(bench: Bench) -> None:
+    """A seat that is no more, or never was."""
+    client = bench.join(BytesImage(CONTENT))
+    client.close()
+    bench.run_until_closed(1)
+    bench.pump.answer(1, b"late")
+    bench.pump.answer(99, b"never")
