@@ -89,8 +89,8 @@ cdef void take_tasks_back(Station *station) noexcept nogil:
         make_ready(station, client)
 
 
-cdef int line_up(Station *station) noexcept nogil:
-    # Clients that the kernel says are ready, to the end of the line; how many, at most.
+cdef void line_up(Station *station) noexcept nogil:
+    # Clients that the kernel says are ready, to the end of the line.
     cdef epoll_event events[EVENTS]
     cdef Client *client
     cdef int at, count = epoll_wait(station.epoll, events, EVENTS, 0)
@@ -104,13 +104,15 @@ cdef int line_up(Station *station) noexcept nogil:
         if events[at].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
             client.saw_end = True
         make_ready(station, client)
-    return count
 
 
 cdef void serve(Station *station) noexcept nogil:
     cdef Client *client
+    cdef int turns
     station.done_requests = station.done_bytes = 0
-    while line_up(station) > 0 or station.ready != NULL:
+    line_up(station)
+    while station.ready != NULL:
+        turns = 0
         while station.ready != NULL:
             if station.done_requests >= BATCH_REQUESTS or station.done_bytes >= BATCH_BYTES:
                 ring(&station.lane)  # who is left in line must be served though no socket says so
@@ -118,8 +120,11 @@ cdef void serve(Station *station) noexcept nogil:
             client = station.ready
             station.ready = client.next_ready
             client.is_ready = False
+            turns += 1
             if not client.is_dead:
                 take_turn(station, client)
+        if turns > 1:
+            line_up(station)  # in a crowd others have come meanwhile; after a single one that would be a call for nothing
 
 
 cdef int keep_first(Client *client, bytes first) except -1:

@@ -70,12 +70,12 @@ class Bench:
         """Send all of `sent` and receive `length` bytes, the pump running whenever it is ready."""
         got = bytearray()
         while len(got) < length or sent:
-            watched = [client] if sent else []
-            ready, writable, _ = select.select([self.pump.fileno(), client], watched, [], PATIENCE)
+            own = client.fileno()
+            ready, writable, _ = select.select([self.pump.fileno(), own], [own] if sent else [], [], PATIENCE)
             assert ready or writable, f"stuck after {len(got)} of {length} bytes"
             if writable:
                 sent = sent[client.send(sent) :]
-            if client in ready:
+            if own in ready:
                 piece = client.recv(MIB)
                 assert piece, "closed"
                 got += piece
