@@ -19,11 +19,11 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from appliance.names import UPLOADS
 from protocols.ethernet import parse_mac
 from storage.errors import StorageError
 from storage.upload import TEMPORARY_SUFFIX, Upload
 
-UPLOADS = "upload"  # the one folder under the root that clients may write to
 FOLDER_MODE = 0o750  # registrations name machines and people: for the appliance and its group
 OWNERS = ".owners"  # beside the uploads: who sent what, so that a restart does not open them to everybody
 STALE = 3600.0  # seconds after which a temporary file is no transfer any more but a crash's leftover
