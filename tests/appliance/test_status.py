@@ -74,6 +74,12 @@ def answering(body: str, code: int = 200) -> web.RouteDef:
     return web.get("/api/machines", answer)
 
 
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that can move its cursor, whatever the tests are run from."""
+    monkeypatch.setenv("TERM", "xterm")
+
+
 def screen(*, terminal: bool = False, width: int = 80) -> Console:
     """24 lines high, written to memory."""
     return Console(file=io.StringIO(), width=width, height=24, color_system=None, force_terminal=terminal)
