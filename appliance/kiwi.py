@@ -51,11 +51,6 @@ def split_name(image: str) -> tuple[str, str]:
     return (name, version) if dash and name and version else (image, NO_VERSION)
 
 
-def join_name(name: str, version: str) -> str:
-    """The file name a client asks for: it always joins the two fields with a dash."""
-    return f"{name}-{version}"
-
-
 def client_config(root: Literal["nbd", "aoe", "ram"], *, server: str, image: str, target: str) -> bytes:
     """The configuration of a machine that boots `image` from `server`, over NBD, AoE (`target`, as e0.1) or into RAM.
 

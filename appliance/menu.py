@@ -49,20 +49,6 @@ class Menu:
                 return choice
         return self.choices[0] if self.choices else None
 
-    def with_append(self, words: str) -> "Menu":
-        """The same menu with `words` at the end of every network choice's command line."""
-        if not words:
-            return self
-        return Menu(tuple(_appended(choice, words) for choice in self.choices), self.default, self.timeout)
-
-
-def _appended(choice: Choice, words: str) -> Choice:
-    if choice.is_local:
-        return choice
-    return Choice(
-        choice.label, choice.title, choice.kernel, choice.initrds, f"{choice.append} {words}".strip(), choice.ipappend
-    )
-
 
 @dataclass(slots=True)
 class _Draft:

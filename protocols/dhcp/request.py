@@ -143,11 +143,6 @@ class BootRequest:
             return "unknown firmware"
         return FIRMWARE.get(self.architecture, f"architecture {self.architecture}")
 
-    @property
-    def uuid_as_sent(self) -> str | None:
-        """The UUID spelled in the order of its bytes, as firmware prints it that ignores SMBIOS' byte order (D-9)."""
-        return None if self.uuid is None else str(UUID(bytes=UUID(self.uuid).bytes_le))
-
 
 def read_request(packet: Packet, via: Via) -> BootRequest:
     """What the packet says of the machine that sent it, `via` the port it came to.

@@ -78,11 +78,3 @@ def test_ipxe_offers_a_menu_when_there_is_time() -> None:
 def test_ipxe_says_so_when_there_is_nothing() -> None:
     """An empty menu is shown on the client's screen, not a hang."""
     assert "there is no kernel" in render_ipxe(Menu(()), server="10.0.0.1").decode()
-
-
-def test_append_goes_to_network_choices_only() -> None:
-    """The operator's words do not turn a local boot into something else."""
-    menu = parse_pxelinux(KIWI_TEMPLATE).with_append("console=ttyS0")
-    assert menu.choices[0].append.endswith(" console=ttyS0")
-    assert menu.choices[1].is_local
-    assert menu.with_append("") is menu
