@@ -85,8 +85,8 @@ def test_relay() -> None:
     assert read_request(relayed, "67").relay == "10.9.0.1"
 
 
-def test_uuid_in_both_orders() -> None:
-    """As SMBIOS spells it, and as firmware prints it that does not know SMBIOS."""
+def test_uuid() -> None:
+    """As SMBIOS spells it: its first three fields are little-endian on the wire."""
     request = read({Option.CLIENT_UUID: b"\0" + UUID})
     assert request.uuid == "12345678-9abc-def0-1122-334455667788"
 
