@@ -47,6 +47,11 @@ class FileImage(Image):
     def path(self) -> str: ...
     def fileno(self) -> int:
         """The open descriptor, for sendfile and the like; it stays the image's own."""
+    def is_cached(self, offset: int, length: int) -> bool:
+        """Whether all of the range lies in the page cache, so that sending it would not wait for the disk.
+
+        Raises: StorageError with ENXIO when the range leaves the image.
+        """
 
 class BytesImage(Image):
     """Bytes held in memory: generated menus, scripts and configurations."""
@@ -64,5 +69,7 @@ class PaddedImage(Image):
     def __init__(self, base: Image, *, multiple: int) -> None: ...
     @property
     def base(self) -> Image: ...
+
+HAS_CACHESTAT: bool  # where it is missing, files are mapped and mincore is asked; read when an image is opened
 
 __test__: dict[str, Any]

@@ -5,7 +5,7 @@ The C operations (`image.pxd`) are what pumps call without the GIL; `read_at`, `
 `sync` and `extents` are the same for Python. Left out: copy-on-write layers and squashfs (later rooms).
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, EINTR, EIO, ENXIO, EOPNOTSUPP, EROFS, errno
+from libc.errno cimport EAGAIN, EINTR, EIO, ENOSYS, ENXIO, EOPNOTSUPP, EROFS, errno
 from libc.string cimport memcpy, memset
 from posix.types cimport off_t
 from posix.unistd cimport close, fdatasync, pread, pwrite
@@ -23,6 +23,25 @@ cdef extern from "<sys/uio.h>" nogil:
     int RWF_NOWAIT
     ssize_t preadv2(int fd, const iovec *iov, int count, off_t offset, int flags)
 
+cdef extern from "<sys/mman.h>" nogil:
+    int PROT_READ
+    int MAP_SHARED
+    void *MAP_FAILED
+    void *mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset)
+    int munmap(void *at, size_t length)
+    int mincore(void *at, size_t length, unsigned char *into)
+
+cdef extern from "<sys/syscall.h>" nogil:
+    long syscall(long number, ...)
+
+cdef extern from *:
+    """
+    #ifndef SYS_cachestat
+    #define SYS_cachestat 451 /* on every architecture; Linux 6.5, glibc 2.39 */
+    #endif
+    """
+    long SYS_cachestat
+
 cdef extern from "<sys/vfs.h>" nogil:
     struct statfs_t "statfs":
         long f_type
@@ -31,6 +50,11 @@ cdef extern from "<sys/vfs.h>" nogil:
 cdef extern from "<linux/magic.h>":
     long TMPFS_MAGIC
     long RAMFS_MAGIC
+
+cdef enum:
+    LOOK_PAGES = 256  # asked of mincore at once
+
+cdef uint64_t PAGE = os.sysconf("SC_PAGE_SIZE")
 
 cdef size_t READ_MAX = 64 << 20  # bytes of one read_at: twice NBD's largest payload; keeps a bad length from allocating
 
@@ -74,6 +98,9 @@ cdef class Image:
 
     cdef int flush(self) noexcept nogil:
         return 0
+
+    cdef int place(self, uint64_t offset, size_t length, Place *into) noexcept nogil:
+        return -EOPNOTSUPP
 
     def read_at(self, uint64_t offset, size_t length):
         cdef bytes out = buffer_for(self, offset, length)
@@ -125,6 +152,55 @@ cdef uint64_t seek(FileImage image, uint64_t at, uint64_t end, int whence) excep
         raise StorageError(f"{image.path}: seeking holes failed: {failure.strerror}", failure.errno) from failure
 
 
+cdef struct CacheRange:
+    uint64_t offset
+    uint64_t length
+
+cdef struct CacheCount:  # struct cachestat of linux/mman.h, in pages
+    uint64_t cached
+    uint64_t dirty
+    uint64_t writeback
+    uint64_t evicted
+    uint64_t recently_evicted
+
+
+cdef bint has_cachestat() noexcept nogil:
+    return syscall(SYS_cachestat, -1, NULL, NULL, 0) == 0 or errno != ENOSYS
+
+
+HAS_CACHESTAT = has_cachestat()  # Linux 6.5
+
+
+cdef bint is_mapping_cached(FileImage image, uint64_t first, uint64_t end) noexcept nogil:
+    # Page by page by mincore: some forty times slower than cachestat, and still a twentieth of copying.
+    cdef unsigned char pages[LOOK_PAGES]
+    cdef uint64_t part, page
+    if end > image.mapped:
+        return False
+    while first < end:
+        part = min(end - first, LOOK_PAGES * PAGE)
+        if mincore(<char *> image.mapping + first, part, pages) < 0:
+            return False
+        for page in range((part + PAGE - 1) // PAGE):
+            if not pages[page] & 1:
+                return False
+        first += part
+    return True
+
+
+cdef bint is_range_cached(FileImage image, uint64_t offset, uint64_t length) noexcept nogil:
+    cdef uint64_t end = offset + length
+    cdef CacheRange asked
+    cdef CacheCount found
+    asked.offset = offset & ~(PAGE - 1)
+    asked.length = end - asked.offset
+    if image.mapped:
+        return is_mapping_cached(image, asked.offset, end)
+    if syscall(SYS_cachestat, image.fd, &asked, &found, 0) != 0:
+        return False
+    return found.cached >= (asked.length + PAGE - 1) // PAGE
+
+
 cdef class FileImage(Image):
     """A regular file or block device."""
 
@@ -143,10 +219,15 @@ cdef class FileImage(Image):
         else:
             raise StorageError(f"{self.path} is neither a file nor a block device", EIO)
         self.version = f"{found.st_ino:x}-{found.st_mtime_ns:x}-{self.size:x}"
+        if not HAS_CACHESTAT and self.size:
+            self.mapping = mmap(NULL, self.size, PROT_READ, MAP_SHARED, self.fd, 0)
+            self.mapped = 0 if self.mapping == MAP_FAILED else self.size
         # Memory file systems have no RWF_NOWAIT, and never wait: a plain read is the same thing there.
         self.in_memory = fstatfs(self.fd, &filesystem) == 0 and filesystem.f_type in (TMPFS_MAGIC, RAMFS_MAGIC)
 
     def __dealloc__(self):
+        if self.mapped:
+            munmap(self.mapping, self.mapped)
         if self.fd >= 0:
             close(self.fd)
 
@@ -199,6 +280,17 @@ cdef class FileImage(Image):
 
     cdef int flush(self) noexcept nogil:
         return 0 if fdatasync(self.fd) == 0 else -errno
+
+    def is_cached(self, uint64_t offset, uint64_t length):
+        require_inside(self, offset, length)
+        return self.in_memory or length == 0 or is_range_cached(self, offset, length)
+
+    cdef int place(self, uint64_t offset, size_t length, Place *into) noexcept nogil:
+        if not self.in_memory and not is_range_cached(self, offset, length):
+            return -EAGAIN
+        into.fd = self.fd
+        into.offset = offset
+        return 0
 
     def extents(self, uint64_t offset, uint64_t length):
         if not self.can_seek_holes:
@@ -263,6 +355,11 @@ cdef class PaddedImage(Image):
         cdef size_t inside = bytes_inside(self.base, length, offset)
         cdef ssize_t got = self.base.read(into, inside, offset) if inside else 0
         return pad(into, length, inside, got)
+
+    cdef int place(self, uint64_t offset, size_t length, Place *into) noexcept nogil:
+        if bytes_inside(self.base, length, offset) < length:
+            return -EOPNOTSUPP  # the padding is nobody's
+        return self.base.place(offset, length, into)
 
     def extents(self, uint64_t offset, uint64_t length):
         require_inside(self, offset, length)

@@ -1,7 +1,7 @@
 """The NBD server on TCP: its connections, their bounds, and the native pump that serves them.
 
-`Peer` (channel.py) takes a connection through the handshake; then its socket goes to the pump (pump.pyx), which
-asyncio sees as one descriptor. Left out: TLS, handing sockets to a successor.
+`Peer` (channel.py) takes a connection through the handshake; then its socket goes to a pump (pump.pyx), a thread
+that asyncio hears of by one descriptor. Left out: TLS, handing sockets to a successor.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from errno import EIO
 from functools import partial
 
@@ -63,7 +64,7 @@ class _HandOver:
 
 
 class _Pumped:
-    """One of the pump's clients: what its numbers don't say."""
+    """One of a pump's clients: what its numbers don't say."""
 
     __slots__ = ("agreement", "began", "has_failed", "image", "peer", "since")
 
@@ -78,116 +79,129 @@ class _Pumped:
         return Connection(self.peer.address, self.peer.port, self.agreement.export, *done, self.since)
 
 
-class PumpedPath:
-    """Transmission by the native pump: its descriptor in the loop, and what it tells as events and log lines."""
+@dataclass(eq=False, slots=True)
+class _Hall:
+    """One pump, and its clients by seat."""
 
-    def __init__(self, server: Server) -> None:
+    pump: NbdPump
+    clients: dict[int, _Pumped] = field(default_factory=dict)
+
+
+class PumpedPath:
+    """Transmission by native pumps: their descriptors in the loop, and what they tell as events and log lines."""
+
+    def __init__(self, server: Server, pumps: int = 1) -> None:
         self._server = server
+        self._pumps = pumps
         self._workers: Workers | None = None
-        self._pump: NbdPump | None = None
-        self._clients: dict[int, _Pumped] = {}
+        self._halls: list[_Hall] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def pump(self) -> NbdPump:
-        """The pump, between `start` and `stop`."""
-        if self._pump is None:
-            raise RuntimeError("the pump does not run")
-        return self._pump
-
     def start(self) -> None:
-        """Open the pump and watch it. Raises: OSError as threads and epoll do."""
+        """Start the pumps and watch them. Raises: OSError as threads and epoll do."""
         self._workers = Workers()
-        self._pump = NbdPump(self._server.limits, self._workers)
-        asyncio.get_running_loop().add_reader(self._pump.fileno(), self._run)
+        for _ in range(self._pumps):
+            hall = _Hall(NbdPump(self._server.limits, workers=self._workers))
+            asyncio.get_running_loop().add_reader(hall.pump.fileno(), self._hear, hall)
+            self._halls.append(hall)
+            hall.pump.start()
 
     def stop(self) -> None:
         """End every client, and tell of it."""
-        asyncio.get_running_loop().remove_reader(self.pump.fileno())
         for task in self._tasks:
             task.cancel()
-        for event in self.pump.close():
-            self._on_event(event)
+        for hall in self._halls:
+            asyncio.get_running_loop().remove_reader(hall.pump.fileno())
+            for event in hall.pump.close():
+                self._on_event(hall, event)
+        self._halls.clear()
         if self._workers is not None:
             self._workers.close()
-        self._pump = self._workers = None
+            self._workers = None
 
     def connections(self) -> list[Connection]:
-        """Every client of the pump."""
-        if self._pump is None:
-            return []
-        return [self._clients[seat].connection(sums) for seat, sums in self._pump.connections().items()]
+        """Every client of the pumps."""
+        return [
+            hall.clients[seat].connection(sums)
+            for hall in self._halls
+            for seat, sums in hall.pump.connections().items()
+        ]
+
+    def unsent(self) -> int:
+        """Bytes of replies that wait for clients to read."""
+        return sum(sums.unsent for hall in self._halls for sums in hall.pump.connections().values())
 
     def begin(self, peer: Peer, agreement: Agreement, image: Image, rest: bytes) -> None:
         """Hand the peer's socket over as soon as it has nothing left to send."""
         peer.enter(_HandOver(self, peer, agreement, image, rest))
 
     def adopt(self, peer: Peer, agreement: Agreement, image: Image, rest: bytes) -> None:
-        """Take the peer's socket; where that fails, this peer ends and no other."""
+        """Give the peer's socket to the pump with the fewest; where that fails, this peer ends and no other."""
+        hall = min(self._halls, key=lambda hall: len(hall.clients))
         try:
             with peer.share_socket() as sock:
-                seat = self.pump.adopt(sock, image, agreement, rest)
+                seat = hall.pump.adopt(sock, image, agreement, rest)
         except OSError as failure:  # no descriptors left, or no room for one more epoll watch
             peer.log.error("connection_dropped", reason=str(failure))
             peer.abort("dropped")
             return
-        client = self._clients[seat] = _Pumped(peer, agreement, image)
+        client = hall.clients[seat] = _Pumped(peer, agreement, image)
         peer.let_go()
         peer.is_served(client.agreement.export)
 
-    def _run(self) -> None:
-        for event in self.pump.run():
-            self._on_event(event)
+    def _hear(self, hall: _Hall) -> None:
+        for event in hall.pump.events():
+            self._on_event(hall, event)
 
-    def _on_event(self, event: Closed | Failed | StatusAsked) -> None:
+    def _on_event(self, hall: _Hall, event: Closed | Failed | StatusAsked) -> None:
         if isinstance(event, Closed):
-            self._on_closed(event)
+            self._on_closed(hall, event)
         elif isinstance(event, Failed):
-            self._on_failed(event)
+            self._on_failed(hall, event)
         else:
-            self._on_status_asked(event)
+            self._on_status_asked(hall, event)
 
-    def _on_closed(self, event: Closed) -> None:
-        client = self._clients.pop(event.seat)
+    def _on_closed(self, hall: _Hall, event: Closed) -> None:
+        client = hall.clients.pop(event.seat)
         seconds = time.monotonic() - client.peer.began
         tell_end(self._server, client.peer.log, client.connection(event.sums), seconds, event.reason)
         self._server.release(client.peer.address)
 
-    def _on_failed(self, event: Failed) -> None:
+    def _on_failed(self, hall: _Hall, event: Failed) -> None:
         self._server.counts["commands_failed"] += 1
-        client = self._clients[event.seat]
+        client = hall.clients[event.seat]
         if not client.has_failed:  # once a connection: a broken disk fails every read of every client
             client.has_failed = True
             facts = {"export": client.agreement.export, "offset": event.offset, "reason": os.strerror(event.errno)}
             client.peer.log.error("command_failed", **facts)
 
-    def _on_status_asked(self, event: StatusAsked) -> None:
-        if event.seat not in self._clients:
+    def _on_status_asked(self, hall: _Hall, event: StatusAsked) -> None:
+        if event.seat not in hall.clients:
             return
         command = Command(CommandType.BLOCK_STATUS, event.flags, event.cookie, event.offset, event.length)
-        task = asyncio.get_running_loop().create_task(self._find_status(event.seat, command))
+        task = asyncio.get_running_loop().create_task(self._find_status(hall, event.seat, command))
         self._tasks.add(task)
-        task.add_done_callback(partial(self._on_status_found, event.seat, command))
+        task.add_done_callback(partial(self._on_status_found, hall, event.seat, command))
 
-    async def _find_status(self, seat: int, command: Command) -> None:
-        client = self._clients[seat]
+    async def _find_status(self, hall: _Hall, seat: int, command: Command) -> None:
+        client = hall.clients[seat]
         runs: list[tuple[int, bool]] = []
         for step in steps_of(client.image, command, self._server.limits):
             found = await asyncio.get_running_loop().run_in_executor(None, step)
             runs += found if isinstance(found, list) else []
-        self.pump.answer(seat, build_status(command, runs, client.agreement, self._server.limits))
+        hall.pump.answer(seat, build_status(command, runs, client.agreement, self._server.limits))
 
-    def _on_status_found(self, seat: int, command: Command, task: asyncio.Task[None]) -> None:
+    def _on_status_found(self, hall: _Hall, seat: int, command: Command, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         failure = None if task.cancelled() else task.exception()
         if failure is None:
             return
         number = failure.errno if isinstance(failure, StorageError) else EIO
-        if not isinstance(failure, StorageError) and (client := self._clients.get(seat)) is not None:
+        if not isinstance(failure, StorageError) and (client := hall.clients.get(seat)) is not None:
             client.peer.log.error("command_crashed", exc_info=failure)
-        if seat in self._clients:
-            self._on_failed(Failed(seat, command.offset, number))
-            self.pump.answer(seat, build_error_chunk(command.cookie, error_of(number), os.strerror(number)))
+        if seat in hall.clients:
+            self._on_failed(hall, Failed(seat, command.offset, number))
+            hall.pump.answer(seat, build_error_chunk(command.cookie, error_of(number), os.strerror(number)))
 
 
 class NbdServer:
@@ -195,7 +209,8 @@ class NbdServer:
 
     `find` gives the image of an export's name (empty: the default) for a client's address, or raises
     FileNotFoundError or PermissionError; `names` lists what a client may see; `report` takes events and
-    neither blocks nor raises. `counts` has what is counted, not logged. `path` makes what serves transmission.
+    neither blocks nor raises. `counts` has what is counted, not logged. Transmission is served by as many native
+    pumps (threads) as `pumps` says, 1 or more, or by what `path` makes.
     """
 
     def __init__(
@@ -205,7 +220,8 @@ class NbdServer:
         names: Names,
         report: Report,
         limits: NbdLimits | None = None,
-        path: Callable[[Server], DataPath] = PumpedPath,
+        pumps: int = 1,
+        path: Callable[[Server], DataPath] | None = None,
     ) -> None:
         self.find = find
         self.names = names
@@ -213,7 +229,7 @@ class NbdServer:
         self.limits = limits or NbdLimits()
         self.counts: Counter[str] = Counter()
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
-        self.path = path(self)
+        self.path = path(self) if path else PumpedPath(self, pumps)
         self._peers: set[Peer] = set()
         self._admission = Admission(self.limits)
         self.port = 0  # the TCP port, once it is bound

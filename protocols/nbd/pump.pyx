@@ -1,20 +1,15 @@
 # cython: language_level=3
 """The native data path of NBD: many clients' transmission behind one epoll descriptor.
 
-asyncio watches that descriptor only. Each `run` serves a batch without the GIL: clients that became ready stand in
-one line, each takes a turn (turn.pyx), and the batch ends when the line is empty or the batch has done enough; the
-descriptor stays readable while anybody stands in line. What Python must know comes back as a list, never by a call.
+Clients that became ready stand in one line, each takes a turn (turn.pyx), and a batch ends when the line is empty or
+the batch has done enough; the bell rings on while anybody stands in line.
 """
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.errno cimport errno
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
-from posix.unistd cimport close
+from libc.string cimport memcpy
 
 cimport cython
-
-import os
 
 from protocols.nbd.frames cimport ERROR_MOST, REPLY_ROOM, Request, make_rules
 from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post
@@ -24,31 +19,14 @@ from protocols.nbd.station cimport (
     Station,
 )
 from protocols.nbd.turn cimport take_back, take_turn
+from protocols.pump cimport (
+    EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EVENTS, Pump, epoll_event, epoll_wait,
+)
 from storage.image cimport Image
-from storage.workers cimport Task, Workers, close_lane, open_lane, ring, take_done
-
-cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        void *ptr
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    int EPOLL_CLOEXEC
-    int EPOLL_CTL_ADD
-    enum:
-        EPOLLIN
-        EPOLLOUT
-        EPOLLRDHUP
-        EPOLLHUP
-        EPOLLERR
-        EPOLLET
-    int epoll_create1(int flags)
-    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
-    int epoll_wait(int epoll, epoll_event *events, int most, int milliseconds)
+from storage.workers cimport Task, ring, take_done
 
 cdef enum:
-    EVENTS = 256  # ready clients taken from the kernel at once
-    BATCH_REQUESTS = 1024  # of one run, then the loop has its turn: about three milliseconds of small reads
+    BATCH_REQUESTS = 1024  # of one batch, then Python has its turn: about three milliseconds of small reads
     BATCH_BYTES = 8 << 20  # likewise, for large ones
 
 REASONS = {
@@ -74,7 +52,7 @@ cdef class Seat:
 
 
 cdef void take_tasks_back(Station *station) noexcept nogil:
-    cdef Task *task = take_done(&station.lane)
+    cdef Task *task = take_done(station.lane)
     cdef Task *following
     cdef Client *client
     cdef bint is_any = task != NULL
@@ -89,11 +67,10 @@ cdef void take_tasks_back(Station *station) noexcept nogil:
         make_ready(station, client)
 
 
-cdef void line_up(Station *station) noexcept nogil:
+cdef void line_up(Station *station, epoll_event *events, int count) noexcept nogil:
     # Clients that the kernel says are ready, to the end of the line.
-    cdef epoll_event events[EVENTS]
     cdef Client *client
-    cdef int at, count = epoll_wait(station.epoll, events, EVENTS, 0)
+    cdef int at
     for at in range(count):
         client = <Client *> events[at].data.ptr
         if client == NULL:
@@ -106,16 +83,16 @@ cdef void line_up(Station *station) noexcept nogil:
         make_ready(station, client)
 
 
-cdef void serve(Station *station) noexcept nogil:
+cdef void serve_line(Station *station, epoll_event *events, int count) noexcept nogil:
     cdef Client *client
     cdef int turns
     station.done_requests = station.done_bytes = 0
-    line_up(station)
+    line_up(station, events, count)
     while station.ready != NULL:
         turns = 0
         while station.ready != NULL:
             if station.done_requests >= BATCH_REQUESTS or station.done_bytes >= BATCH_BYTES:
-                ring(&station.lane)  # who is left in line must be served though no socket says so
+                ring(station.lane)  # who is left in line must be served though no socket says so
                 return
             client = station.ready
             station.ready = client.next_ready
@@ -123,8 +100,8 @@ cdef void serve(Station *station) noexcept nogil:
             turns += 1
             if not client.is_dead:
                 take_turn(station, client)
-        if turns > 1:
-            line_up(station)  # in a crowd others have come meanwhile; after a single one that would be a call for nothing
+        if turns > 1:  # in a crowd others have come meanwhile; after a single one that would be a call for nothing
+            line_up(station, events, epoll_wait(station.epoll, events, EVENTS, 0))
 
 
 cdef int keep_first(Client *client, bytes first) except -1:
@@ -152,22 +129,31 @@ cdef object event_of(const Note *note, uint64_t seat):
     return StatusAsked(seat, request.flags, cookie, request.offset, request.length)
 
 
+cdef Note *take_note(Station *station) noexcept nogil:
+    cdef Note *note = station.notes
+    station.notes = note.next
+    return note
+
+
+cdef void free_notes(Station *station) noexcept nogil:
+    while station.notes != NULL:
+        free(take_note(station))
+
+
 @cython.no_gc_clear  # its seats are in the workers' hands until __dealloc__ has waited for them
-cdef class NbdPump:
+cdef class NbdPump(Pump):
     cdef Station station
-    cdef Workers workers
     cdef object limits
     cdef dict seats  # by number; the dead stay until their tasks are back
     cdef list leaving  # seats whose end was told
     cdef uint64_t last_seat
-    cdef bint is_open
 
-    def __cinit__(self, limits, Workers workers not None):
-        self.station.epoll = -1
-        self.workers = workers
+    def __cinit__(self, limits, *, workers):
         self.limits = limits
         self.seats = {}
         self.leaving = []
+        self.station.epoll = self.epoll
+        self.station.lane = &self.lane
         self.station.requests_most = limits.requests_in_flight
         self.station.bytes_most = limits.bytes_in_flight
         self.station.cached_most = limits.cached
@@ -177,98 +163,84 @@ cdef class NbdPump:
         self.station.stage = <char *> malloc(2 * REPLY_ROOM + GATHER + INLINE_MOST + ERROR_MOST)
         if self.station.inbox == NULL or self.station.stage == NULL:
             raise MemoryError
-        open_lane(&self.station.lane, workers)
-        self.is_open = True
-        self.station.epoll = epoll_create1(EPOLL_CLOEXEC)
-        if self.station.epoll < 0:
-            raise OSError(errno, os.strerror(errno))
-        self._watch(self.station.lane.bell, NULL, EPOLLIN)
 
     def __dealloc__(self):
-        self._release()
+        self.shut()
+        free_notes(&self.station)
         free(self.station.inbox)
         free(self.station.stage)
 
-    cdef int _watch(self, int fd, Client *client, uint32_t events) except -1:
-        cdef epoll_event event
-        memset(&event, 0, sizeof(event))
-        event.events = events
-        event.data.ptr = client
-        if epoll_ctl(self.station.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
-            raise OSError(errno, os.strerror(errno))
-        return 0
-
-    cdef int _require_open(self) except -1:
-        if not self.is_open:
-            raise ValueError("the pump is closed")
-        return 0
-
-    def fileno(self):
-        self._require_open()
-        return self.station.epoll
-
     def adopt(self, sock, Image image not None, agreement, bytes first_bytes not None):
-        self._require_open()
+        self.require_open()
         cdef Seat seat = Seat()
         cdef Client *client = <Client *> calloc(1, sizeof(Client))
         if client == NULL:
             raise MemoryError
         seat.client = client
         seat.image = image
-        seat.number = self.last_seat + 1
         client.image = <void *> image
         client.seat = <void *> seat
         client.fd = sock.fileno()
         client.is_readable = True
         make_rules(&client.rules, agreement, self.limits)
         keep_first(client, first_bytes)
-        self._watch(client.fd, client, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
-        sock.detach()
-        self.last_seat = seat.number
-        self.seats[seat.number] = seat
-        make_ready(&self.station, client)
-        ring(&self.station.lane)
+        with nogil:
+            self.enter()
+        try:
+            self.watch(client.fd, client, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+            sock.detach()
+            self.last_seat += 1
+            seat.number = self.last_seat
+            self.seats[seat.number] = seat
+            make_ready(&self.station, client)
+            ring(&self.lane)
+        finally:
+            self.leave()
         return seat.number
 
-    def run(self):
-        self._require_open()
-        with nogil:
-            serve(&self.station)
-        return self._tell()
-
     def answer(self, uint64_t number, bytes reply not None):
-        self._require_open()
+        self.require_open()
         cdef Seat seat = self.seats.get(number)
-        if seat is None or seat.client.is_dead:
+        if seat is None:
             return
-        cdef Parcel *parcel = make_parcel(seat.client, len(reply))
+        cdef size_t length = len(reply)
+        cdef Parcel *parcel = make_parcel(seat.client, length)
         if parcel == NULL:
             raise MemoryError
-        memcpy(parcel.bytes, PyBytes_AS_STRING(reply), len(reply))
-        seat.client.in_flight -= 1
-        post(seat.client, parcel, 0, len(reply))
-        make_ready(&self.station, seat.client)
-        ring(&self.station.lane)
+        memcpy(parcel.bytes, PyBytes_AS_STRING(reply), length)
+        with nogil:
+            self.enter()
+            if seat.client.is_dead:
+                free(parcel)
+            else:
+                seat.client.in_flight -= 1
+                post(seat.client, parcel, 0, length)
+                make_ready(&self.station, seat.client)
+                ring(&self.lane)
+            self.leave()
 
     def connections(self):
         cdef Seat seat
-        return {seat.number: sums_of(seat.client) for seat in self.seats.values() if not seat.client.is_dead}
+        with nogil:
+            self.enter()
+        try:
+            return {seat.number: sums_of(seat.client) for seat in self.seats.values() if not seat.client.is_dead}
+        finally:
+            self.leave()
 
-    def close(self):
-        self._release()
-        return self._tell()
+    cdef bint serve(self, epoll_event *events, int count) noexcept nogil:
+        serve_line(&self.station, events, count)
+        return self.station.notes != NULL or self.station.ended != NULL
 
-    cdef list _tell(self):
-        # Everything noted, in order; ends come last, since a client's failures came before.
+    cdef list tell(self):
+        # Ends come last, since a client's failures came before.
         cdef list events = []
         cdef Note *note
         cdef Client *client
         while self.station.notes != NULL:
-            note = self.station.notes
-            self.station.notes = note.next
+            note = take_note(&self.station)
             events.append(event_of(note, (<Seat> note.client.seat).number))
             free(note)
-        self.station.notes_tail = NULL
         while self.station.ended != NULL:
             client = self.station.ended
             self.station.ended = client.next_ended
@@ -290,22 +262,10 @@ cdef class NbdPump:
         self.leaving = staying
         return 0
 
-    cdef void _release(self) noexcept:
-        # The workers read and write for clients until their lane is empty.
-        cdef Task *task
-        cdef Task *following
-        cdef Note *note
+    cdef void end_all(self) noexcept:
         cdef Seat seat
-        if not self.is_open:
-            return
-        self.is_open = False
         for seat in self.seats.values():
             end_client(&self.station, seat.client, STOPPED)
-        with nogil:
-            task = close_lane(&self.station.lane)
-            while task != NULL:
-                following = task.next
-                take_back(&self.station, <Parcel *> task)
-                task = following
-        if self.station.epoll >= 0:
-            close(self.station.epoll)
+
+    cdef void take_back(self, Task *task) noexcept nogil:
+        take_back(&self.station, <Parcel *> task)

@@ -78,7 +78,7 @@ cdef struct Client:
 
 cdef struct Station:
     int epoll
-    Lane lane
+    Lane *lane
     uint32_t requests_most
     uint64_t bytes_most
     uint32_t cached_most

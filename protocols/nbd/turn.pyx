@@ -144,7 +144,7 @@ cdef Step hand_over(Station *station, Client *client, Parcel *parcel, TaskKind k
         parcel.task.length = min(request.length, station.cached_most)
     parcel.task.flush_after = (kind == TASK_WRITE or kind == TASK_ZERO) and request.flags & FLAG_FUA
     parcel.task.is_cancelled = &client.is_dead
-    if submit(&station.lane, &parcel.task) < 0:
+    if submit(station.lane, &parcel.task) < 0:
         return wait_for_workers(station, client)
     client.tasks += 1
     begin_request(station, client)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import storage.image
 from storage.errors import StorageError
+from storage.image import HAS_CACHESTAT, FileImage
 from tests.storage import twin
 
 BLOCK = 4096  # bytes: what holes are made of on any file system here
@@ -412,3 +413,26 @@ def test_a_block_device_is_all_data(tmp_path: Path, tool: Callable[[str], str]) 
         assert image.read_at(BLOCK, 1) == b"x"
     finally:
         subprocess.run([losetup, "--detach", device], check=True)
+
+
+@pytest.mark.parametrize("has_cachestat", [True, False])
+def test_a_file_is_known_to_be_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_cachestat: bool) -> None:
+    """By either system call: a warm file, a cold one, one page of it warm again, an odd end, nothing at all."""
+    monkeypatch.setattr("storage.image.HAS_CACHESTAT", has_cachestat and HAS_CACHESTAT)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 4096 + b"end")
+    image = FileImage(path)
+    os.fsync(image.fileno())
+    assert image.is_cached(0, image.size)
+    os.posix_fadvise(image.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+    os.posix_fadvise(image.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert not image.is_cached(0, image.size)
+    assert not image.is_cached(image.size - 1, 1)
+    assert image.is_cached(5, 0)
+    image.read_at(300_000, 10)
+    assert image.is_cached(300_000, 10)
+    assert not image.is_cached(0, image.size)
+    image.read_at(image.size - 3, 3)
+    assert image.is_cached(image.size - 1, 1)
+    with pytest.raises(StorageError, match="leave the image"):
+        image.is_cached(image.size, 1)
