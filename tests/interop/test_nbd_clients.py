@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from protocols.nbd.channel import DataPath, Server
-from protocols.nbd.endpoint import ExportClosed, NbdEvent, NbdServer, PumpedPath
+from protocols.nbd.endpoint import ExportClosed, ExportOpened, NbdEvent, NbdServer, PumpedPath
 from storage.image import FileImage, Image
 from tests.protocols.nbd.twin import PlainPath
 
@@ -42,9 +42,17 @@ class Box:
         }
         self.expected = root.read_bytes() + b"\0"
         self.events: list[NbdEvent] = []
-        self.server = NbdServer(
-            find=self.find, names=lambda client: ["disk", "root"], report=self.events.append, path=path
-        )
+        self.server = NbdServer(find=self.find, names=lambda client: ["disk", "root"], report=self.note, path=path)
+        self.emptied = asyncio.Event()  # everyone who came has gone
+
+    def note(self, event: NbdEvent) -> None:
+        """Keep an event."""
+        self.events.append(event)
+        kinds = [type(event) for event in self.events]
+        if kinds.count(ExportOpened) == kinds.count(ExportClosed):
+            self.emptied.set()
+        else:
+            self.emptied.clear()
 
     async def find(self, name: str, client: str) -> Image:
         """The default export is the root."""
@@ -56,8 +64,9 @@ class Box:
         """Where clients find an export."""
         return f"nbd://127.0.0.1:{self.server.port}/{export}"
 
-    def reasons(self) -> set[str]:
-        """How connections ended."""
+    async def reasons(self) -> set[str]:
+        """How connections ended, once they have: the server hears of it a little after the client."""
+        await asyncio.wait_for(self.emptied.wait(), DEADLINE)
         return {event.reason for event in self.events if isinstance(event, ExportClosed)}
 
 
@@ -135,7 +144,7 @@ async def test_nbdcopy_copies_the_image(box: Box, tool: Tool, tmp_path: Path, op
     """Byte for byte, in small and the largest requests, over one connection and several."""
     await run(tool("nbdcopy"), *options, box.uri(), str(tmp_path / "copy"))
     assert (tmp_path / "copy").read_bytes() == box.expected
-    assert box.reasons() == {"disconnected"}
+    assert await box.reasons() == {"disconnected"}
 
 
 async def test_nbdcopy_writes_a_disk(box: Box, tool: Tool, tmp_path: Path) -> None:
@@ -243,7 +252,7 @@ async def test_libnbd_sees_errors_and_goes_on(nbd: Any, box: Box, structured: bo
             assert handle.pread(512, 0) == box.expected[:512]
 
     await with_libnbd(nbd, box, work, structured=structured)
-    assert box.reasons() == {"disconnected"}
+    assert await box.reasons() == {"disconnected"}
 
 
 async def test_libnbd_writes(nbd: Any, box: Box) -> None:
