@@ -17,6 +17,24 @@ SO_RCVBUFFORCE = 33
 SKF_AD_PKTTYPE = 0xFFFFF000 + 4  # where a filter finds skb->pkt_type
 LOAD_BYTE, JUMP_IF_GREATER, RETURN = 0x30, 0x25, 0x06  # BPF_LD|BPF_B|BPF_ABS, BPF_JMP|BPF_JGT|BPF_K, BPF_RET|BPF_K
 
+# linux/if_packet.h
+SOL_PACKET = 263
+PACKET_FANOUT = 18
+PACKET_FANOUT_DATA = 22
+PACKET_FANOUT_CBPF = 6
+PACKET_FANOUT_FLAG_UNIQUEID = 0x2000  # the kernel finds a number for the group
+SKF_LL_OFF = 0xFFE00000  # where a filter finds the frame's own header
+LOAD_WORD, MULTIPLY, SHIFT_RIGHT, RETURN_A = 0x20, 0x24, 0x74, 0x16  # BPF_LD|BPF_W|BPF_ABS, BPF_ALU|..., BPF_RET|BPF_A
+
+# Which socket of a group a frame goes to: by the last four bytes of its sender, mixed (Knuth's multiplicative hash),
+# since machines bought together have MACs in a row, and often of one parity. The kernel takes it modulo the group.
+BY_SOURCE = [
+    (LOAD_WORD, 0, 0, SKF_LL_OFF + 8),
+    (MULTIPLY, 0, 0, 2654435761),
+    (SHIFT_RIGHT, 0, 0, 16),
+    (RETURN_A, 0, 0, 0),
+]
+
 # Only frames to this host, to everyone or to a group pass. PACKET_OTHERHOST stays outside: what a promiscuous port
 # (tcpdump, a bridge) picks up for others, and frames with a VLAN tag that no interface of ours has, which the kernel
 # hands to the parent interface untagged but marked so (net/core/dev.c, __netif_receive_skb_core): quirks A-7.
@@ -70,9 +88,28 @@ def packet_socket(interface: str, ethertype: int) -> socket.socket:
 
 def attach_filter(sock: socket.socket, program: list[tuple[int, int, int, int]]) -> None:
     """Give a socket a classic BPF program of (code, jump if true, jump if false, operand)."""
+    set_program(sock, socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def set_program(sock: socket.socket, level: int, option: int, program: list[tuple[int, int, int, int]]) -> None:
+    """Set a socket option that takes a classic BPF program."""
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     held = ctypes.create_string_buffer(code)  # setsockopt copies it; it has to live until then
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(held)))
+    sock.setsockopt(level, option, struct.pack("@HP", len(program), ctypes.addressof(held)))
+
+
+def share_by_source(sockets: list[socket.socket]) -> None:
+    """Make packet sockets of one interface that is up a group: each frame goes to one of them, by its sender.
+
+    A sender's frames all go to the same one, as long as the group stays as it is. Raises: OSError as setsockopt does.
+    """
+    kind = PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_UNIQUEID
+    number = 0
+    for sock in sockets:
+        sock.setsockopt(SOL_PACKET, PACKET_FANOUT, number | kind << 16)
+        kind = PACKET_FANOUT_CBPF
+        number = sock.getsockopt(SOL_PACKET, PACKET_FANOUT) & 0xFFFF
+    set_program(sockets[0], SOL_PACKET, PACKET_FANOUT_DATA, BY_SOURCE)
 
 
 def enlarge_buffers(sock: socket.socket) -> None:

@@ -44,16 +44,16 @@ class PacketPort:
         self,
         ethertype: int,
         *,
-        on_frame: Callable[[memoryview], None],
+        on_frame: Callable[[memoryview], None] | None,
         on_link: Callable[[Link], None],
         counts: Counter[str],
         frames_per_wake: int = FRAMES_PER_WAKE,
     ) -> None:
         """`on_frame` gets each frame, valid only during the call; `on_link` the link each time it is up and differs.
 
-        Neither may block. What is lost is counted in `counts`, by reason.
+        None for `on_frame` makes a port that only sends. Neither may block. What is lost is counted, by reason.
         """
-        self._ethertype = ethertype
+        self._received = ethertype if on_frame else 0  # 0: the kernel passes nothing on
         self._on_frame = on_frame
         self._on_link = on_link
         self._counts = counts
@@ -71,7 +71,7 @@ class PacketPort:
             link = await find_link(self._routes, interface)
             if link is None:
                 raise OSError(errno.ENODEV, f"there is no interface named {interface}")
-            self._socket = packet_socket(interface, self._ethertype)
+            self._socket = packet_socket(interface, self._received)
         except OSError:
             self.close()
             raise
@@ -86,7 +86,8 @@ class PacketPort:
         if self._socket is None or self._routes is None:
             raise RuntimeError("a port has to be bound before it runs")
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket, self._drain, self._socket)
+        if self._on_frame is not None:
+            loop.add_reader(self._socket, self._drain, self._socket, self._on_frame)
         try:
             await self._follow(self._routes, self._socket)
         finally:
@@ -116,7 +117,7 @@ class PacketPort:
             return False
         return True
 
-    def _drain(self, sock: socket.socket) -> None:
+    def _drain(self, sock: socket.socket, on_frame: Callable[[memoryview], None]) -> None:
         for _ in range(self._frames_per_wake):
             try:
                 size = sock.recv_into(self._buffer)
@@ -128,7 +129,7 @@ class PacketPort:
                 # Said once when the link goes down (vblade ends here); the kernel hooks the socket up again by itself.
                 self._counts["link_down"] += 1
                 return
-            self._on_frame(self._buffer[:size])
+            on_frame(self._buffer[:size])
 
     async def _follow(self, routes: AsyncIPRoute, sock: socket.socket) -> None:
         while True:
@@ -173,7 +174,7 @@ class PacketPort:
     def _rebind(self, link: Link, sock: socket.socket) -> bool:
         """Tie the same socket to an interface that was made again: its number is new, so the old tie is dead."""
         try:
-            sock.bind((link.name, self._ethertype))
+            sock.bind((link.name, self._received))
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise

@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from protocols.ethernet import BROADCAST, format_mac, is_station, packet_socket, parse_mac
+from protocols.ethernet import BROADCAST, format_mac, is_station, packet_socket, parse_mac, share_by_source
 from tests.protocols.network import cable, fresh_network
 
 LOCAL = 0x88B5  # an ethertype for experiments (IEEE 802)
@@ -92,3 +94,28 @@ def test_an_unknown_interface_is_named_by_errno() -> None:
     with fresh_network(), pytest.raises(OSError) as caught:
         packet_socket("absent", LOCAL)
     assert caught.value.errno == 19
+
+
+@pytest.mark.root
+def test_a_group_of_sockets_shares_frames_by_their_senders(ends: tuple[socket.socket, socket.socket, bytes]) -> None:
+    """Each sender's go to one of them, and each of them has its part of a hundred machines with MACs in a row."""
+    sender, first, mac = ends
+    with packet_socket("near", LOCAL) as second:
+        share_by_source([first, second])
+        for repeat in range(3):
+            for number in range(100):
+                source = bytes([2, 0, 0, 0, 0, number])
+                sender.send(mac + source + LOCAL.to_bytes(2, "big") + bytes([repeat]) * 46)
+        seen = [received_senders(sock) for sock in (first, second)]
+    assert [set(senders.values()) for senders in seen] == [{3}, {3}]
+    assert len(seen[0]) + len(seen[1]) == 100
+    assert min(map(len, seen)) > 25
+
+
+def received_senders(sock: socket.socket) -> Counter[bytes]:
+    """How many frames of whom wait in a socket."""
+    found: Counter[bytes] = Counter()
+    with suppress(BlockingIOError):
+        while True:
+            found[sock.recv(2048)[6:12]] += 1
+    return found
