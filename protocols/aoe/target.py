@@ -150,6 +150,11 @@ class TargetSession:
         """The MACs this target hears, in the order they were added; empty: everyone."""
         return list(self._mask)
 
+    @property
+    def reserved(self) -> list[str]:
+        """The MACs this target is reserved for; empty: nobody."""
+        return list(self._reserved)
+
     def admits(self, mac: str) -> bool:
         """Whether the mask lets `mac` talk to this target at all; others get silence, so that they do not attach."""
         return not self._mask or mac in self._mask

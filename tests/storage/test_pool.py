@@ -1,14 +1,13 @@
 """storage.pool: the event loop reads what memory has, threads wait for the rest."""
 
 import threading
-from pathlib import Path
 from typing import cast
 
 import pytest
 
 from storage import pool
 from storage.errors import StorageError
-from storage.image import BytesImage, FileImage, Image
+from storage.image import BytesImage, Image
 
 
 class SlowImage:
@@ -30,14 +29,6 @@ class SlowImage:
         self._note("read")
         return bytes(length)
 
-    def write_at(self, offset: int, data: bytes) -> None:
-        """After waiting."""
-        self._note("write")
-
-    def sync(self) -> None:
-        """After waiting."""
-        self._note("sync")
-
 
 async def test_what_is_in_memory_is_read_at_once() -> None:
     """Without a thread."""
@@ -51,24 +42,10 @@ async def test_waiting_is_done_by_threads() -> None:
     slow = SlowImage()
     image = cast(Image, slow)
     assert await pool.read(image, 0, 5) == bytes(5)
-    await pool.write(image, 0, b"x")
-    await pool.flush(image)
-    assert slow.done == [("now", True), ("read", False), ("write", False), ("sync", False)]
-
-
-async def test_files(tmp_path: Path) -> None:
-    """Written, flushed, read back."""
-    (tmp_path / "file").write_bytes(b"0123456789")
-    image = FileImage(tmp_path / "file", writable=True)
-    await pool.write(image, 3, b"abc")
-    await pool.flush(image)
-    assert await pool.read(image, 2, 5) == b"2abc6"
+    assert slow.done == [("now", True), ("read", False)]
 
 
 async def test_errors_come_through() -> None:
-    """From the loop's thread and from the pool's."""
-    image = BytesImage(b"x")
+    """From the loop's thread."""
     with pytest.raises(StorageError):
-        await pool.read(image, 0, 2)
-    with pytest.raises(StorageError):
-        await pool.write(image, 0, b"y")
+        await pool.read(BytesImage(b"x"), 0, 2)

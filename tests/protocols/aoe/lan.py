@@ -3,13 +3,14 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 
 from protocols.aoe import wire
+from protocols.aoe.channel import DataPath, PumpedPath, Server
 from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
 from protocols.aoe.wire import AtaArgument, AtaFlag, Command, ConfigArgument, Flag, Header
 from protocols.ethernet import BROADCAST, format_mac, parse_mac
@@ -110,13 +111,27 @@ def ata(command: int, lba: int = 0, sectors: int = 1, data: bytes = b"") -> byte
 
 
 class Lan:
-    """A server on `near`, an initiator on `far`, and what the server reported."""
+    """A server on `near`, an initiator on `far`, and what the server reported; `path` makes its data path."""
+
+    path: Callable[[Server], DataPath] = PumpedPath
 
     def __init__(self, server: AoeServer, events: list[Event]) -> None:
         self.server = server
         self.events = events
         self.initiator = Initiator()
         self.others: list[Initiator] = []
+
+    async def counted(self, name: str, count: int) -> None:
+        """Wait until something was counted so often: a pump is ahead of Python, or behind."""
+        async with asyncio.timeout(DEADLINE):
+            while self.server.counts[name] != count:  # noqa: ASYNC110 -- nothing else tells of a count
+                await asyncio.sleep(0)
+
+    async def reported(self, *events: Event) -> None:
+        """Wait until just these were reported."""
+        async with asyncio.timeout(DEADLINE):
+            while self.events != list(events):  # noqa: ASYNC110 -- likewise
+                await asyncio.sleep(0)
 
     def also(self, mac: str) -> Initiator:
         """Another initiator on the same cable, that knows the server."""
@@ -127,10 +142,10 @@ class Lan:
 
 
 @asynccontextmanager
-async def serving(*targets: Target, limits: AoeLimits | None = None) -> AsyncIterator[Lan]:
+async def serving(*targets: Target, limits: AoeLimits | None = None, pumps: int = 1) -> AsyncIterator[Lan]:
     """A server that runs; its start was seen when this returns, since every unmasked target has said so."""
     events: list[Event] = []
-    server = AoeServer(report=events.append, limits=limits)
+    server = AoeServer(report=events.append, limits=limits, pumps=pumps, path=Lan.path)
     for target in targets:
         server.add(target)
     lan = Lan(server, events)

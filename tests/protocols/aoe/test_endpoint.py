@@ -2,51 +2,30 @@
 
 import asyncio
 import random
-import threading
 from collections.abc import Iterator
+from errno import EIO
 from pathlib import Path
 
 import pytest
 
 from protocols.aoe import wire
+from protocols.aoe.channel import PumpedPath
 from protocols.aoe.endpoint import AoeLimits, AoeServer, InitiatorAsked, Target, TargetIdentified
 from protocols.aoe.wire import Command, ErrorCode, Flag
 from protocols.ethernet import BROADCAST, parse_mac
-from storage.errors import StorageError
-from storage.image import BytesImage, FileImage, Image
-from tests.protocols.aoe.lan import CLIENT, CONTENT, OTHER, Initiator, ata, config, mac_of, serving, target
+from storage.image import BytesImage, FileImage
+from tests.protocols.aoe.lan import CLIENT, CONTENT, OTHER, Initiator, Lan, ata, config, mac_of, serving, target
+from tests.protocols.aoe.twin import PlainPath
 from tests.protocols.network import cable, fresh_network, ip
+from tests.storage.gate import gated_file
 
 pytestmark = pytest.mark.root
 
 
-class FakeImage(Image):
-    """Sectors of zeros that are never in memory; reads wait for `gate`, or fail with `failure`."""
-
-    size = 100 * 512
-    writable = True
-
-    def __init__(self, failure: int | None = None) -> None:
-        self.gate = threading.Event()
-        self.failure = failure
-        self.reads = 0
-
-    def read_at_now(self, offset: int, length: int) -> bytes | None:
-        """Never in memory."""
-        return None
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Waits, like a cold disk."""
-        self.reads += 1
-        if self.failure is not None:
-            raise StorageError("broken", self.failure)
-        assert self.gate.wait(5)
-        return bytes(length)
-
-    def write_at(self, offset: int, data: object) -> None:
-        """Fails as told."""
-        if self.failure is not None:
-            raise StorageError("broken", self.failure)
+@pytest.fixture(autouse=True, params=[PumpedPath, PlainPath], ids=["pump", "plain"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here runs over the native pump and over its twin."""
+    monkeypatch.setattr(Lan, "path", request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +41,7 @@ def network() -> Iterator[None]:
 
 async def test_targets_announce_themselves_at_start() -> None:
     """A broadcast response each, tag 0, from our MAC."""
-    server = AoeServer(report=lambda event: None)
+    server = AoeServer(report=lambda event: None, path=Lan.path)
     server.add(target(1))
     server.add(target(2))
     initiator = Initiator()
@@ -191,39 +170,41 @@ async def test_an_image_of_odd_size_is_filled_up() -> None:
         assert await lan.initiator.read(0, 2) == CONTENT[:1000] + bytes(24)
 
 
-async def test_a_cold_read_holds_nobody_up() -> None:
+async def test_a_cold_read_holds_nobody_up(tmp_path: Path) -> None:
     """While one waits for its disk, another target answers; then the first does."""
-    cold = FakeImage()
-    async with serving(Target(0, 1, cold, "cold"), target(2)) as lan:
-        waiting = lan.initiator.send(Command.ATA, ata(0x24, 0, 2))
-        assert await lan.initiator.read(0, slot=2) == CONTENT[:512]
-        cold.gate.set()
-        assert bytes((await lan.initiator.answer_to(waiting)).ata.data)[:1024] == bytes(1024)
+    with gated_file(tmp_path / "cold", 100 * 512) as gate:
+        async with serving(Target(0, 1, FileImage(gate.path), "cold"), target(2)) as lan:
+            waiting = lan.initiator.send(Command.ATA, ata(0x24, 0, 2))
+            assert await lan.initiator.read(0, slot=2) == CONTENT[:512]
+            gate.open()
+            assert bytes((await lan.initiator.answer_to(waiting)).ata.data)[:1024] == bytes(1024)
 
 
 @pytest.mark.parametrize(
     "limits", [AoeLimits(in_flight_per_initiator=1), AoeLimits(in_flight=1)], ids=["of one machine", "of all"]
 )
-async def test_cold_reads_are_bounded(limits: AoeLimits) -> None:
+async def test_cold_reads_are_bounded(tmp_path: Path, limits: AoeLimits) -> None:
     """What is over is dropped and counted; asked for again, it comes."""
-    cold = FakeImage()
-    async with serving(Target(0, 1, cold, "cold"), target(2), limits=limits) as lan:
-        first = lan.initiator.send(Command.ATA, ata(0x24))
-        lan.initiator.send(Command.ATA, ata(0x24, 1))
-        await lan.initiator.read(0, slot=2)
-        assert lan.server.counts["dropped_in_flight"] == 1
-        cold.gate.set()
-        await lan.initiator.answer_to(first)
-        assert await lan.initiator.read(1) == bytes(512)
+    with gated_file(tmp_path / "cold", 100 * 512) as gate:
+        async with serving(Target(0, 1, FileImage(gate.path), "cold"), target(2), limits=limits) as lan:
+            first = lan.initiator.send(Command.ATA, ata(0x24))
+            lan.initiator.send(Command.ATA, ata(0x24, 1))
+            await lan.initiator.read(0, slot=2)
+            assert lan.server.counts["dropped_in_flight"] == 1
+            gate.open()
+            await lan.initiator.answer_to(first)
+            assert await lan.initiator.read(1) == bytes(512)
 
 
 @pytest.mark.parametrize(("command", "error"), [(0x24, 0x40), (0x34, 0x04)])
-async def test_a_failing_image_is_an_ata_error(command: int, error: int) -> None:
-    """UNC for reads, ABRT for writes; the service goes on."""
-    async with serving(Target(0, 1, FakeImage(failure=5), "broken")) as lan:
-        answer = (await lan.initiator.ata(command, 0, 1, bytes(512))).ata
-        assert (answer.command, answer.feature) == (0x41, error)
-        assert (await lan.initiator.ata(0xEC)).ata.command == 0x40
+async def test_a_failing_image_is_an_ata_error(tmp_path: Path, command: int, error: int) -> None:
+    """UNC for reads, ABRT for writes, with the registers as they came; the service goes on."""
+    with gated_file(tmp_path / "broken", 100 * 512, EIO) as gate:
+        async with serving(Target(0, 1, FileImage(gate.path, writable=True), "broken")) as lan:
+            answer = (await lan.initiator.ata(command, 7, 1, bytes(512))).ata
+            assert (answer.command, answer.feature, answer.sectors, answer.lba) == (0x41, error, 1, 7)
+            assert (await lan.initiator.ata(0xEC)).ata.command == 0x40
+            assert lan.server.counts["image_errors"] == 1
 
 
 async def test_an_image_that_was_truncated_is_an_ata_error(tmp_path: Path) -> None:

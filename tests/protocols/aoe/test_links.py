@@ -6,13 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from protocols.aoe.channel import PumpedPath
 from protocols.aoe.endpoint import AoeLimits, AoeServer
 from protocols.aoe.wire import Command
 from protocols.ethernet import BROADCAST, parse_mac
-from tests.protocols.aoe.lan import CLIENT, CONTENT, OTHER, Initiator, config, mac_of, serving, target
+from tests.protocols.aoe.lan import CLIENT, CONTENT, OTHER, Initiator, Lan, config, mac_of, serving, target
+from tests.protocols.aoe.twin import PlainPath
 from tests.protocols.network import cable, fresh_network, ip
 
 pytestmark = pytest.mark.root
+
+
+@pytest.fixture(autouse=True, params=[PumpedPath, PlainPath], ids=["pump", "plain"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here runs over the native pump and over its twin."""
+    monkeypatch.setattr(Lan, "path", request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +57,7 @@ async def test_a_cable_that_is_pulled_and_put_back_is_noticed() -> None:
 async def test_a_server_bound_to_a_dead_link_speaks_when_it_lives() -> None:
     """Nothing is sent before; the first thing after is the advertisement."""
     ip("link", "set", "near", "down")
-    server = AoeServer(report=lambda event: None)
+    server = AoeServer(report=lambda event: None, path=Lan.path)
     server.add(target())
     await server.bind("near")
     task = asyncio.create_task(server.run())
@@ -144,7 +152,7 @@ async def test_many_machines_take_turns_within_the_budget() -> None:
 
 async def test_binding_to_nothing_is_an_oserror() -> None:
     """Named; and running what was never bound is our own bug."""
-    server = AoeServer(report=lambda event: None)
+    server = AoeServer(report=lambda event: None, path=Lan.path)
     with pytest.raises(OSError, match="absent"):
         await server.bind("absent")
     with pytest.raises(ExceptionGroup) as caught:
@@ -154,7 +162,7 @@ async def test_binding_to_nothing_is_an_oserror() -> None:
 
 async def test_a_server_that_never_ran_can_be_closed() -> None:
     """Without a warning for a socket left open."""
-    server = AoeServer(report=lambda event: None)
+    server = AoeServer(report=lambda event: None, path=Lan.path)
     await server.bind("near")
     server.close()
     assert socket.if_nametoindex("near")

@@ -1,0 +1,1 @@
+"""What a pump has to tell Python, in a bounded line. Nothing of it is for Python to call."""

@@ -1,0 +1,1 @@
+"""One frame's answer; nothing of it is for Python."""

@@ -1,0 +1,1 @@
+"""Commands that wait: cold reads, writes and flushes among the workers. Nothing of it is for Python."""
