@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -22,39 +21,29 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from protocols.errors import WireError
+from protocols.http.channel import LOCAL, BodyPath, Door, Exchange, PumpedPath
 from protocols.http.events import CLIENT_LEFT, Download, Report
 from protocols.http.events import RequestFinished as RequestFinished
 from protocols.http.events import RequestStarted as RequestStarted
 from protocols.http.lobby import HttpLimits as HttpLimits
 from protocols.http.lobby import Lobby
-from protocols.http.refusal import METHODS, PHRASES, SOFTWARE, busy, refuse_upload, status_of
+from protocols.http.refusal import METHODS, PHRASES, SOFTWARE, refuse_upload, status_of
 from protocols.http.selection import CONDITIONAL, Representation, Selection, select
-from protocols.http.wire import add_host, content_type, parse_target
+from protocols.http.wire import content_type, parse_target
 from protocols.stream import BACKLOG, tcp_listener, unix_listener
 from storage import pool
 from storage.errors import StorageError
 from storage.image import FileImage, Image, PaddedImage
 from storage.upload import Upload
 
-CHUNK = 128 << 10  # bytes read and written at once; 64 KiB to 1 MiB and sendfile all measured alike, this holds little
+CHUNK = 128 << 10  # bytes of the largest body that goes out with its head, by Python; longer ones are a pump's
+FIRST = 16 << 10  # bytes of a longer one that go with the head: what can't be read at all is still a 500
 LINGER = 5.0  # seconds in which the rest of a refused body is read away, so that a reset can't overtake the answer
 SHUTDOWN = 1.0  # seconds that answers in the making are given when the server ends; clients come again
-LOCAL = "127.0.0.1"  # who a client of the unix socket is
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 OpenRead = Callable[[str, str], Awaitable[Image]]
 OpenWrite = Callable[[str, str, int | None], Awaitable[Upload]]
-
-
-@dataclass(slots=True, eq=False)
-class Exchange:
-    """One request and how far its answer got."""
-
-    request: web.Request
-    client: str
-    name: str = ""
-    status: int = 0
-    size: int = 0
 
 
 class HttpServer:
@@ -64,7 +53,8 @@ class HttpServer:
     `open_write(name, client, size or None)` gives the Upload or raises PermissionError, FileExistsError or StorageError
     with EFBIG or ENOSPC (403, 409, 413, 507). Names come decoded, without leading slashes, otherwise untouched.
     `report` takes RequestStarted and RequestFinished. `routes` stand before the tree. `counts` has malformed,
-    turned_away, abandoned (the client left), stalled, and each status answered as `status_404` and so on.
+    turned_away, abandoned (the client left), stalled, and each status answered as `status_404` and so on. Bodies of
+    more than CHUNK bytes are sent by as many native `pumps`, or whatever else `path` makes.
     """
 
     def __init__(
@@ -75,6 +65,8 @@ class HttpServer:
         report: Report,
         routes: Sequence[web.AbstractRouteDef] = (),
         limits: HttpLimits | None = None,
+        pumps: int = 1,
+        path: Callable[[HttpLimits, int], BodyPath] = PumpedPath,
     ) -> None:
         self.limits = limits or HttpLimits()
         self.counts: Counter[str] = Counter()
@@ -83,6 +75,7 @@ class HttpServer:
         self._report = report
         self._routes = routes
         self._lobby = Lobby(self.limits)
+        self._path = path(self.limits, pumps)
         self._listeners: list[socket.socket] = []
         self._exchanges: set[Exchange] = set()
         self._unix_path: Path | None = None
@@ -110,6 +103,7 @@ class HttpServer:
 
     def downloads(self) -> list[Download]:
         """Every GET under way, and how far it got."""
+        self._path.count()
         return [Download(e.client, e.name, e.size) for e in self._exchanges if e.request.method == "GET" and e.size]
 
     async def run(self) -> None:
@@ -129,6 +123,8 @@ class HttpServer:
         )
         async with AsyncExitStack() as ending:
             ending.callback(self.close)
+            ending.callback(self._path.stop)
+            self._path.start()
             ending.push_async_callback(runner.cleanup)
             await runner.setup()
             server = cast(web.Server, runner.server)  # there is one, once it is set up
@@ -238,28 +234,20 @@ class HttpServer:
             bare = web.StreamResponse(status=chosen.status, headers=fields)
             bare.content_length = chosen.length
             return await deliver(exchange, bare)
-        first = await pool.read(image, chosen.start, min(CHUNK, chosen.length))
-        if len(first) == chosen.length:  # small: head and body leave in one segment, and a failed read is still a 500
+        is_small = chosen.length <= CHUNK
+        first = await pool.read(image, chosen.start, chosen.length if is_small else FIRST)
+        if is_small:  # head and body leave in one segment
             async with asyncio.timeout(self.limits.stall):
                 return await deliver(exchange, web.Response(status=chosen.status, headers=fields, body=first))
         response = web.StreamResponse(status=chosen.status, headers=fields)
         response.content_length = chosen.length
         exchange.status = chosen.status
         await response.prepare(exchange.request)
-        await self._stream(exchange, response, image, chosen, first)
+        await response.write(first)
+        exchange.size = len(first)
+        await self._path.send(exchange, response, image, chosen.start + len(first), chosen.stop)
         await response.write_eof()
         return response
-
-    async def _stream(
-        self, exchange: Exchange, response: web.StreamResponse, image: Image, chosen: Selection, data: bytes
-    ) -> None:
-        at = chosen.start
-        while data:
-            async with asyncio.timeout(self.limits.stall):
-                await response.write(data)
-            exchange.size += len(data)
-            at += len(data)
-            data = await pool.read(image, at, min(CHUNK, chosen.stop - at))
 
     async def _on_put(self, exchange: Exchange) -> web.StreamResponse:
         request = exchange.request
@@ -285,68 +273,6 @@ class HttpServer:
         except web.RequestPayloadError as failure:
             self.counts["malformed"] += 1
             raise WireError(f"body of an upload: {failure}", exchange.size) from failure
-
-
-class Door(asyncio.Protocol):
-    """Stands before aiohttp's protocol on each TCP connection: where there is no room, it answers 503 (quirks I-6).
-
-    The answer waits for the request's first bytes, since closing a connection that has unread ones resets it, and a
-    reset can overtake the answer.
-    """
-
-    __slots__ = ("_client", "_counts", "_deadline", "_factory", "_inner", "_is_told", "_limits", "_lobby", "_transport")
-
-    def __init__(
-        self, lobby: Lobby, limits: HttpLimits, counts: Counter[str], factory: Callable[[], asyncio.Protocol]
-    ) -> None:
-        self._lobby = lobby
-        self._limits = limits
-        self._counts = counts
-        self._factory = factory
-        self._client = LOCAL
-        self._inner = asyncio.Protocol()  # deaf and dumb: who is refused talks to nobody
-        self._transport: asyncio.Transport | None = None  # of one that is refused
-        self._is_told = False
-        self._deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if peer := transport.get_extra_info("peername"):  # None: it was reset before we looked
-            self._client = peer[0]
-        if self._lobby.enter(self._client):
-            self._inner = self._factory()
-            self._inner.connection_made(transport)
-            return
-        self._counts["turned_away"] += 1
-        self._transport = cast(asyncio.Transport, transport)
-        if self._lobby.start_refusal():
-            self._deadline = asyncio.get_running_loop().call_later(self._limits.turn_away, self._transport.abort)
-        else:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._transport is None:
-            self._inner.data_received(add_host(data))
-        elif not self._is_told:
-            self._is_told = True
-            self._transport.write(busy(self._limits.retry_after))
-            self._transport.write_eof()
-
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
-
-    def connection_lost(self, failure: Exception | None) -> None:
-        self._inner.connection_lost(failure)
-        if self._transport is None:
-            self._lobby.leave(self._client)
-        elif self._deadline is not None:
-            self._deadline.cancel()
-            self._lobby.end_refusal()
 
 
 class Complaints(logging.Handler):
