@@ -1,0 +1,1 @@
+"""Extended attributes of one inode; nothing of it is for Python."""
