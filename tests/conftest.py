@@ -12,7 +12,7 @@ settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tool() -> Callable[[str], str]:
     """A function that gives the path of an outside program, or skips (CI: fails) naming it."""
 
