@@ -12,15 +12,15 @@ from libc.string cimport memcpy, memmove
 
 from protocols.nbd.frames cimport (
     ERROR_MOST, FLAG_FUA, KIND_BLOCK_STATUS, KIND_CACHE, KIND_DISC, KIND_FLUSH, KIND_READ, KIND_WRITE, KIND_WRITE_ZEROES,
-    REPLY_ROOM, REQUEST_SIZE, build_error, build_read, build_success, check_request, error_of, holds_data, parse_request,
-    reply_begin,
+    REPLY_ROOM, REQUEST_SIZE, build_error, build_header, build_read, build_success, check_request, error_of, holds_data,
+    is_read_plain, parse_request, reply_begin,
 )
-from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post, send_outbox, send_stage
+from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post, send_file, send_outbox, send_stage
 from protocols.nbd.station cimport (
-    DISCONNECTED, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, RECEIVE, RESET, STARVED, TASKS_MOST, TURN_BYTES, TURN_REQUESTS,
+    DISCONNECTED, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, RECEIVE, RESET, SENDFILE_LEAST, STARVED, TASKS_MOST, TURN_BYTES, TURN_REQUESTS,
     Client, Note, Parcel, Request, Station,
 )
-from storage.image cimport Image
+from storage.image cimport Image, Place
 from storage.workers cimport TASK_FLUSH, TASK_READ, TASK_WARM, TASK_WRITE, TASK_ZERO, TaskKind, submit
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -177,7 +177,7 @@ cdef Step send_to_workers(Station *station, Client *client, TaskKind kind) noexc
     return GO_ON
 
 
-cdef Step read_now(Station *station, Client *client) noexcept nogil:
+cdef Step read_copied(Station *station, Client *client) noexcept nogil:
     # Into the place its reply is sent from, if memory has it; else by way of the workers.
     cdef Request *request = &client.request
     cdef char *room = stage_end(station) - reply_begin(&client.rules)
@@ -194,6 +194,30 @@ cdef Step read_now(Station *station, Client *client) noexcept nogil:
     else:
         station.staged += build_failure(station, client, request, <int> -got if got < 0 else EIO, stage_end(station))
     return GO_ON
+
+
+cdef Step read_placed(Station *station, Client *client, const Place *place) noexcept nogil:
+    # A header here, its data from the page cache.
+    cdef Request *request = &client.request
+    begin_request(station, client)
+    client.bytes_read += request.length
+    station.done_bytes += request.length
+    station.staged += build_header(stage_end(station), request, &client.rules)
+    return GO_ON if send_file(station, client, place.fd, place.offset, request.length) else STOP
+
+
+cdef Step read_now(Station *station, Client *client) noexcept nogil:
+    cdef Request *request = &client.request
+    cdef Place place
+    # What a writable image holds may change before the socket is done with its pages.
+    if (
+        request.length >= SENDFILE_LEAST
+        and client.rules.is_read_only
+        and is_read_plain(request, &client.rules)
+        and (<Image> client.image).place(request.offset, request.length, &place) == 0
+    ):
+        return read_placed(station, client, &place)
+    return read_copied(station, client)
 
 
 cdef Step begin_write(Station *station, Client *client) noexcept nogil:
@@ -318,18 +342,17 @@ cdef bint is_turn_over(Station *station, uint64_t requests, uint64_t bytes) noex
 
 cdef void take_turn(Station *station, Client *client) noexcept nogil:
     cdef uint64_t requests = station.done_requests, bytes = station.done_bytes
-    cdef bint is_open = send_outbox(station, client)
-    if not is_open:
+    if not send_outbox(station, client):
         return  # parked: the socket's next event readies it
     unpack(station, client)
-    while is_open and advance(station, client) == GO_ON:
-        if station.staged >= station.gather:
-            is_open = send_stage(station, client)
+    while advance(station, client) == GO_ON:
+        if station.staged >= station.gather and not send_stage(station, client):
+            break
         if is_turn_over(station, requests, bytes):
             make_ready(station, client)
             break
     if not client.is_dead and station.staged:
-        is_open = send_stage(station, client)
+        send_stage(station, client)
     station.staged = 0
     if client.ending != LIVES:
         end_client(station, client, client.ending)
