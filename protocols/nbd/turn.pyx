@@ -11,17 +11,19 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
 from protocols.nbd.frames cimport (
-    ERROR_MOST, FLAG_FUA, KIND_BLOCK_STATUS, KIND_CACHE, KIND_DISC, KIND_FLUSH, KIND_READ, KIND_WRITE, KIND_WRITE_ZEROES,
-    REPLY_ROOM, REQUEST_SIZE, build_error, build_header, build_read, build_success, check_request, error_of, holds_data,
-    is_read_plain, parse_request, reply_begin,
+    ERROR_MOST, FLAG_FUA, FLAG_NO_HOLE, KIND_BLOCK_STATUS, KIND_CACHE, KIND_DISC, KIND_FLUSH, KIND_READ, KIND_TRIM,
+    KIND_WRITE, KIND_WRITE_ZEROES, REPLY_ROOM, REQUEST_SIZE, build_error, build_header, build_read, build_success,
+    check_request, error_of, holds_data, is_read_plain, parse_request, reply_begin,
 )
 from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post, send_file, send_outbox, send_stage
 from protocols.nbd.station cimport (
-    DISCONNECTED, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, RECEIVE, RESET, SENDFILE_LEAST, STARVED, TASKS_MOST, TURN_BYTES, TURN_REQUESTS,
-    Client, Note, Parcel, Request, Station,
+    DISCONNECTED, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, RECEIVE, RESET, SENDFILE_LEAST, STARVED, TASKS_MOST,
+    TURN_BYTES, TURN_REQUESTS, Client, Note, Parcel, Request, Station,
 )
 from storage.image cimport Image, Place
-from storage.workers cimport TASK_FLUSH, TASK_READ, TASK_WARM, TASK_WRITE, TASK_ZERO, TaskKind, submit
+from storage.workers cimport (
+    TASK_FLUSH, TASK_PUNCH, TASK_READ, TASK_TRIM, TASK_WARM, TASK_WRITE, TASK_ZERO, TaskKind, submit,
+)
 
 cdef extern from "<sys/socket.h>" nogil:
     int MSG_TRUNC
@@ -142,7 +144,7 @@ cdef Step hand_over(Station *station, Client *client, Parcel *parcel, TaskKind k
     parcel.task.length = request.length
     if kind == TASK_WARM:
         parcel.task.length = min(request.length, station.cached_most)
-    parcel.task.flush_after = (kind == TASK_WRITE or kind == TASK_ZERO) and request.flags & FLAG_FUA
+    parcel.task.flush_after = kind in (TASK_WRITE, TASK_ZERO, TASK_PUNCH, TASK_TRIM) and request.flags & FLAG_FUA
     parcel.task.is_cancelled = &client.is_dead
     if submit(station.lane, &parcel.task) < 0:
         return wait_for_workers(station, client)
@@ -268,7 +270,9 @@ cdef Step admit(Station *station, Client *client) noexcept nogil:
     if request.kind == KIND_WRITE:
         return begin_write(station, client)
     if request.kind == KIND_WRITE_ZEROES:
-        return send_to_workers(station, client, TASK_ZERO)
+        return send_to_workers(station, client, TASK_ZERO if request.flags & FLAG_NO_HOLE else TASK_PUNCH)
+    if request.kind == KIND_TRIM:
+        return send_to_workers(station, client, TASK_TRIM)
     if request.kind == KIND_CACHE:
         return send_to_workers(station, client, TASK_WARM)
     if request.kind == KIND_FLUSH and client.rules.is_read_only:
