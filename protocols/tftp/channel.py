@@ -1,6 +1,7 @@
 """One transfer on a socket and timer of its own: what drives the state machines of reading and writing.
 
-RFC 1350 §4: each transfer has a port of its own. `ReadChannel` is the data path that a native pump may replace.
+RFC 1350 §4: each transfer has a port of its own. Here are uploads, and reads in netascii mode: rare, small, and each
+block known only once the one before it was made. Reads in octet mode are the native pump's (pump.pyx).
 """
 
 import asyncio
@@ -14,11 +15,11 @@ from structlog.typing import FilteringBoundLogger
 
 from protocols.errors import WireError
 from protocols.tftp.admission import Address
-from protocols.tftp.content import NetasciiContent, OctetContent
+from protocols.tftp.content import Content
 from protocols.tftp.events import Direction, TftpLimits, TransferFinished, TransferStarted
-from protocols.tftp.options import Mode, Terms, announced_size
+from protocols.tftp.options import Terms, announced_size
 from protocols.tftp.reading import ReadTransfer
-from protocols.tftp.refusals import refusal_of
+from protocols.tftp.refusals import STOPPING, refusal_of
 from protocols.tftp.transfer import Outcome, Transfer
 from protocols.tftp.wire import ErrorCode, Opcode, Request, build_error
 from protocols.tftp.writing import WriteTransfer
@@ -109,7 +110,7 @@ class Channel(ABC):
 
     def stop(self) -> None:
         """The server ends."""
-        self._transfer.fail(ErrorCode.NOT_DEFINED, "the server stops")
+        self._transfer.fail(STOPPING.code, STOPPING.message)
         self._pump()
 
     @abstractmethod
@@ -228,22 +229,24 @@ class Channel(ABC):
 
 
 class ReadChannel(Channel):
-    """Sends a file: the data path that a native pump may replace."""
+    """Sends a file as the blocks of `content`."""
 
     direction = "read"
 
     def __init__(
-        self, server: Owner, sock: socket.socket, peer: Address, request: Request, terms: Terms, image: Image
+        self,
+        server: Owner,
+        sock: socket.socket,
+        peer: Address,
+        request: Request,
+        terms: Terms,
+        image: Image,
+        content: Content,
     ) -> None:
-        content = OctetContent if terms.mode is Mode.OCTET else NetasciiContent
         self._image = image
         self._is_waiting_for_disk = False
-        self._reading = ReadTransfer(
-            terms,
-            content(image.size, terms.blksize),
-            asyncio.get_running_loop().time(),
-            give_up_after=server.limits.give_up_after,
-        )
+        now = asyncio.get_running_loop().time()
+        self._reading = ReadTransfer(terms, content, now, give_up_after=server.limits.give_up_after)
         super().__init__(server, sock, peer, request, self._reading, image.size)
 
     def _move_bytes(self, now: float) -> None:

@@ -1,14 +1,16 @@
-"""The TFTP server on real sockets: the request port, one socket and one timer for each transfer, logs and counts.
+"""The TFTP server on real sockets: the request port, one socket for each transfer, logs and counts.
 
 RFC 1350 §4: requests come to one port, and each transfer then has a port of its own on the same address, so that
-answers come from the address that was asked (quirk T-15: bind the interface's address, not 0.0.0.0).
+answers come from the address that was asked (quirk T-15: bind the interface's address, not 0.0.0.0). What was agreed
+on is carried out by native pumps (pump.pyx), and where those don't go by a channel (channel.py).
 Leaves out: single-port mode (quirk T-14), multicast (T-19).
 """
 
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import cast
 
@@ -19,7 +21,8 @@ from asyncio_dgram.aio import DatagramServer
 from protocols.datagram import udp_socket
 from protocols.errors import WireError
 from protocols.tftp.admission import Address, Admission
-from protocols.tftp.channel import Channel, ReadChannel, WriteChannel
+from protocols.tftp.channel import Owner, ReadChannel, WriteChannel
+from protocols.tftp.content import NetasciiContent
 from protocols.tftp.events import (
     Download,
     Report,
@@ -29,7 +32,8 @@ from protocols.tftp.events import (
     TransferFinished,
     TransferStarted,
 )
-from protocols.tftp.options import Mode, announced_size, negotiate
+from protocols.tftp.options import Mode, Terms, announced_size, negotiate
+from protocols.tftp.path import PumpedPath, ReadPath, Transfer
 from protocols.tftp.refusals import BAD_MODE, BUSY, NOT_FOUND, Refusal, refusal_of
 from protocols.tftp.transfer import Outcome
 from protocols.tftp.wire import Opcode, Request, build_error, parse_packet
@@ -61,10 +65,19 @@ class TftpServer:
 
     `open_read(name, client)` and `open_write(name, client, announced size)` raise FileNotFoundError, PermissionError,
     FileExistsError or StorageError; `report` takes the events and never blocks. `counts` holds what is counted.
+    `path` makes what carries reads, given the server and how many `pumps` to use (threads, each with transfers of
+    its own).
     """
 
     def __init__(
-        self, *, open_read: OpenRead, open_write: OpenWrite, report: Report, limits: TftpLimits | None = None
+        self,
+        *,
+        open_read: OpenRead,
+        open_write: OpenWrite,
+        report: Report,
+        limits: TftpLimits | None = None,
+        pumps: int = 1,
+        path: Callable[[Owner, int], ReadPath] = PumpedPath,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._open_read = open_read
@@ -76,7 +89,8 @@ class TftpServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._interface: str | None = None
         self._admission = Admission(most=self.limits.transfers, most_per_client=self.limits.transfers_per_client)
-        self._channels: dict[Address, Channel] = {}  # those of the admitted whose file is open
+        self._transfers: dict[Address, Transfer] = {}  # those of the admitted whose file is open
+        self._path = path(self, pumps)
         self._busy_logged_at = float("-inf")
 
     async def bind(self, address: str, port: int = 69, interface: str | None = None) -> None:
@@ -93,11 +107,13 @@ class TftpServer:
 
     def downloads(self) -> list[Download]:
         """Every read under way, and how far it got."""
-        reading = [(peer, each) for peer, each in self._channels.items() if each.direction == "read"]
-        return [Download(peer[0], each.request.filename, each.size) for peer, each in reading]
+        channels = [(peer[0], each) for peer, each in self._transfers.items() if isinstance(each, ReadChannel)]
+        plain = [Download(client, each.request.filename, each.size) for client, each in channels]
+        return plain + self._path.downloads()
 
     async def run(self) -> None:
         """Serve until cancelled; then every transfer is told that it failed, and all sockets are closed."""
+        self._path.start()
         try:
             while True:
                 await self._serve_request()
@@ -105,12 +121,13 @@ class TftpServer:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._path.stop()
             self.close()
 
     def close(self) -> None:
         """End every transfer and close all sockets; for a server that was bound but never run."""
-        for channel in list(self._channels.values()):
-            channel.stop()
+        for transfer in list(self._transfers.values()):
+            transfer.stop()
         self._bound().close()
 
     def _bound(self) -> DatagramServer:
@@ -139,11 +156,11 @@ class TftpServer:
         """Whether a request of the same port is already being served (quirk T-8); one that began anew is dropped."""
         if not self._admission.holds(peer):
             return False
-        channel = self._channels.get(peer)
-        if channel is None or (channel.request == request and channel.repeat()):
+        transfer = self._transfers.get(peer)
+        if transfer is None or (transfer.request == request and transfer.repeat()):
             self.counts["repeated"] += 1
             return True
-        channel.supersede()
+        transfer.supersede()
         return False
 
     async def _admit(self, request: Request, peer: Address) -> None:
@@ -158,32 +175,45 @@ class TftpServer:
 
     async def _open(self, request: Request, mode: Mode, peer: Address) -> None:
         try:
-            channel = await self._open_channel(request, mode, peer)
+            transfer = await self._open_transfer(request, mode, peer)
         except (OSError, StorageError) as error:
             self._admission.leave(peer)
             await self._refuse(request, peer, refusal_of(error), error)
             return
-        self._channels[peer] = channel
-        channel.start()
+        self._transfers[peer] = transfer
+        transfer.start()
 
-    async def _open_channel(self, request: Request, mode: Mode, peer: Address) -> Channel:
+    async def _open_transfer(self, request: Request, mode: Mode, peer: Address) -> Transfer:
         """Raises: OSError or StorageError when the file or a socket for it can't be had; nothing stays open then."""
         ceilings = self.limits.ceilings()
         if request.opcode is Opcode.RRQ:
             image = await self._open_read(request.filename, peer[0])
             terms = negotiate(request, mode, image.size, ceilings)
-            return ReadChannel(self, self._transfer_socket(), peer, request, terms, image)
+            with self._own_socket() as sock:
+                return self._begin_read(sock, peer, request, terms, image)
         upload = await self._open_write(request.filename, peer[0], announced_size(request))
+        terms = negotiate(request, mode, 0, ceilings)
         try:
-            sock = self._transfer_socket()
+            with self._own_socket() as sock:
+                return WriteChannel(self, sock, peer, request, terms, upload)
         except OSError:
             upload.abort()
             raise
-        return WriteChannel(self, sock, peer, request, negotiate(request, mode, 0, ceilings), upload)
 
-    def _transfer_socket(self) -> socket.socket:
-        """A fresh port on the address that requests come to (RFC 1350 §4)."""
-        return udp_socket(self._bound().sockname[0], 0, interface=self._interface)
+    def _begin_read(self, sock: socket.socket, peer: Address, request: Request, terms: Terms, image: Image) -> Transfer:
+        if terms.mode is Mode.OCTET:
+            return self._path.open(sock, peer, request, terms, image)
+        return ReadChannel(self, sock, peer, request, terms, image, NetasciiContent(image.size, terms.blksize))
+
+    @contextmanager
+    def _own_socket(self) -> Iterator[socket.socket]:
+        """A fresh port on the address that requests come to (RFC 1350 §4), closed where no transfer takes it."""
+        sock = udp_socket(self._bound().sockname[0], 0, interface=self._interface)
+        try:
+            yield sock
+        except BaseException:
+            sock.close()
+            raise
 
     async def _refuse(self, request: Request, peer: Address, refusal: Refusal, cause: Exception | None = None) -> None:
         """Answer with ERROR, from the request port: a miss costs no socket, and PXE loaders miss a lot (quirk G-2)."""
@@ -206,9 +236,9 @@ class TftpServer:
         now = asyncio.get_running_loop().time()
         if now - self._busy_logged_at >= BUSY_LOG_INTERVAL:
             self._busy_logged_at = now
-            self.log.warning("transfers_exhausted", **facts, transfers=len(self._channels))
+            self.log.warning("transfers_exhausted", **facts, transfers=len(self._transfers))
 
-    # What channels call.
+    # What transfers call.
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something that must wait; a bug in it is logged and ends nobody else's transfer, nor the server."""
@@ -239,6 +269,6 @@ class TftpServer:
         getattr(self.log, level)("transfer_finished", **facts)
 
     def on_closed(self, peer: Address) -> None:
-        """A channel's socket is gone."""
-        del self._channels[peer]
+        """A transfer has ended, or made way: its client's port may begin another."""
+        del self._transfers[peer]
         self._admission.leave(peer)

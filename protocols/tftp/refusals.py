@@ -22,6 +22,7 @@ TOO_LARGE = Refusal(ErrorCode.DISK_FULL, "Disk full or allocation exceeded")
 EXISTS = Refusal(ErrorCode.FILE_EXISTS, "File already exists")
 BAD_MODE = Refusal(ErrorCode.ILLEGAL_OPERATION, "only octet and netascii are served")
 BROKEN = Refusal(ErrorCode.NOT_DEFINED, "the server could not read or store the file")
+STOPPING = Refusal(ErrorCode.NOT_DEFINED, "the server stops")
 
 _BY_ERRNO = {
     errno.ENOENT: NOT_FOUND,

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import random
 import socket
 import threading
@@ -10,9 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from protocols.datagram import udp_socket
+from protocols.tftp.channel import Owner
 from protocols.tftp.endpoint import (
+    Download,
     RequestRefused,
     TftpEvent,
     TftpLimits,
@@ -20,6 +24,7 @@ from protocols.tftp.endpoint import (
     TransferFinished,
     TransferStarted,
 )
+from protocols.tftp.path import PumpedPath, ReadPath
 from protocols.tftp.transfer import Outcome
 from protocols.tftp.wire import (
     Ack,
@@ -38,8 +43,9 @@ from protocols.tftp.wire import (
     parse_packet,
 )
 from storage.errors import StorageError
-from storage.image import BytesImage, Image
+from storage.image import BytesImage, FileImage, Image
 from storage.upload import Upload
+from tests.protocols.tftp.twin import PlainPath
 
 PATIENCE = 20.0  # seconds until a test gives up waiting for an answer that should be immediate
 FILE = random.Random(1).randbytes(5000)
@@ -48,6 +54,8 @@ Address = tuple[str, int]
 
 class Tree:
     """Files by name for one test, and what the server reported."""
+
+    path: Callable[[Owner, int], ReadPath] = PumpedPath
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -126,6 +134,16 @@ class Peer:
                 return received
 
 
+@pytest.fixture(autouse=True, params=[PumpedPath, PlainPath], ids=["pump", "plain"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here runs over the native pump and over its twin."""
+    monkeypatch.setattr(Tree, "path", request.param)
+
+
+# What only Python can fake, a pump never asks: test_pump.py has its own.
+plain_only = pytest.mark.parametrize("path", [PlainPath], indirect=True, ids=["plain"])
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     """The files of one test."""
@@ -135,7 +153,14 @@ def tree(tmp_path: Path) -> Tree:
 @asynccontextmanager
 async def serving(tree: Tree, limits: TftpLimits | None = None) -> AsyncIterator[TftpServer]:
     """A server that runs for as long as the block does."""
-    server = TftpServer(open_read=tree.open_read, open_write=tree.open_write, report=tree.report, limits=limits)
+    server = TftpServer(
+        open_read=tree.open_read,
+        open_write=tree.open_write,
+        report=tree.report,
+        limits=limits,
+        pumps=2,
+        path=type(tree).path,
+    )
     await server.bind("127.0.0.1", 0)
     running = asyncio.create_task(server.run())
     try:
@@ -394,6 +419,7 @@ class ColdImage(Image):
         return self.content[offset : offset + length]
 
 
+@plain_only
 async def test_cold_files_are_read_on_threads(client: Peer, tree: Tree) -> None:
     """Whole, ahead of need."""
     cold = ColdImage(FILE * 40)
@@ -402,6 +428,7 @@ async def test_cold_files_are_read_on_threads(client: Peer, tree: Tree) -> None:
     assert 1 < cold.reads < 8
 
 
+@plain_only
 async def test_a_broken_disk_ends_only_its_own_transfer(client: Peer, tree: Tree) -> None:
     """With an ERROR for the client."""
     cold = ColdImage(FILE)
@@ -414,22 +441,35 @@ async def test_a_broken_disk_ends_only_its_own_transfer(client: Peer, tree: Tree
     assert await client.fetch("file") == FILE
 
 
-class TruncatedImage(BytesImage):
-    """An image whose file became shorter."""
-
-    def read_at_now(self, offset: int, length: int) -> bytes | None:
-        """Fails at once."""
-        raise StorageError("truncated", errno.EIO)
-
-
-async def test_a_truncated_file_ends_only_its_own_transfer(client: Peer, tree: Tree) -> None:
-    """Found without a thread."""
-    tree.images["short"] = TruncatedImage(FILE)
+async def test_a_truncated_file_ends_only_its_own_transfer(client: Peer, tree: Tree, tmp_path: Path) -> None:
+    """Found without a thread; the client is told, and so is the operator."""
+    (tmp_path / "short").write_bytes(FILE)
+    tree.images["short"] = FileImage(tmp_path / "short")
+    os.truncate(tmp_path / "short", 100)
     client.ask("short")
-    assert isinstance(await client.take(), Error)
-    assert (await ended(tree)).outcome is Outcome.FAILED
+    with capture_logs() as lines:
+        assert isinstance(await client.take(), Error)
+        assert (await ended(tree)).outcome is Outcome.FAILED
+    assert [line["name"] for line in lines if line["event"] == "storage_failed"] == ["short"]
+    assert await client.fetch("file") == FILE
 
 
+async def test_downloads_tell_how_far_each_is(client: Peer, server: TftpServer) -> None:
+    """By what the client acknowledged."""
+    client.ask("file", ("windowsize", "2"))
+    assert isinstance(await client.take(), OptionAck)
+    client.send(build_ack(0))
+    assert [await client.take() for _ in range(2)] == [
+        Data(1, memoryview(FILE[:512])),
+        Data(2, memoryview(FILE[512:1024])),
+    ]
+    assert server.downloads() == [Download("127.0.0.1", "file", 0)]
+    client.send(build_ack(2))
+    await client.take()
+    assert server.downloads() == [Download("127.0.0.1", "file", 1024)]
+
+
+@plain_only
 @pytest.mark.parametrize("is_broken", [False, True])
 async def test_a_disk_read_that_ends_after_its_transfer_does_no_harm(client: Peer, tree: Tree, is_broken: bool) -> None:
     """The client aborts while the disk is slow; others are served meanwhile."""
@@ -448,6 +488,7 @@ async def test_a_disk_read_that_ends_after_its_transfer_does_no_harm(client: Pee
     assert await client.fetch("file") == FILE
 
 
+@plain_only
 async def test_a_network_that_refuses_to_send_is_a_lossy_one(
     client: Peer, server: TftpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -595,6 +636,7 @@ async def test_a_port_in_use_is_told_as_it_is(server: TftpServer, tree: Tree) ->
     assert caught.value.errno == errno.EADDRINUSE
 
 
+@plain_only
 async def test_a_full_socket_delays_but_does_not_lose(
     client: Peer, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from protocols.errors import WireError
-from protocols.tftp.content import NetasciiContent, OctetContent
+from protocols.tftp.content import NetasciiContent
 from protocols.tftp.options import Mode, Terms
 from protocols.tftp.reading import FINAL_RESENDS, MIN_RTO, ReadTransfer
 from protocols.tftp.transfer import GIVE_UP_AFTER, START_RESENDS, Outcome
@@ -21,6 +21,7 @@ from protocols.tftp.wire import (
     build_request,
     parse_packet,
 )
+from tests.protocols.tftp.twin import OctetContent
 
 PLAIN = bytes(range(100))
 ANSWER = (("blksize", "10"),)
