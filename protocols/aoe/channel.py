@@ -79,7 +79,7 @@ class PumpedPath:
         self._server = server
         self._workers: Workers | None = None
         self._pumps: list[AoePump] = []
-        self._index = self._mtu = 0  # of the interface that the sockets are bound to, and that they have room for
+        self._index = 0  # of the interface that the sockets are bound to
 
     def start(self) -> None:
         """Open the pumps and watch them. Raises: OSError as threads and epoll do."""
@@ -102,21 +102,21 @@ class PumpedPath:
         self._pumps, self._workers, self._index = [], None, 0
 
     def open(self, link: Link) -> None:
-        """Receive on a link that is up: by the sockets there are, or new ones for a new interface or larger frames."""
+        """Receive on a link that is up: by the sockets there are, or new ones when the interface was made again."""
         for pump in self._pumps:
             pump.fit(parse_mac(link.mac), wire.sectors_per_frame(link.mtu))
-        if link.index == self._index and link.mtu <= self._mtu:
+        if link.index == self._index:
             return
         try:
-            sockets = open_sockets(link.name, len(self._pumps))
+            pairs = open_sockets(link.name, len(self._pumps))
         except OSError as failure:
             if failure.errno != errno.ENODEV:
                 raise
             self._server.count({"rebinds_failed": 1})  # gone again already; the next link event tells
             return
-        for pump, sock in zip(self._pumps, sockets, strict=True):
-            pump.listen(sock, link.mtu)
-        self._index, self._mtu = link.index, link.mtu
+        for pump, (sock, out) in zip(self._pumps, pairs, strict=True):
+            pump.listen(sock, out)
+        self._index = link.index
 
     def add(self, session: TargetSession, image: Image) -> None:
         """Answer for a target."""
@@ -167,16 +167,19 @@ class PumpedPath:
             log.error("image_failed", shelf=event.shelf, slot=event.slot, errno=event.errno, reason=reason)
 
 
-def open_sockets(interface: str, count: int) -> list[socket.socket]:
-    """Packet sockets that see each AoE frame on an interface once. Raises: OSError as socket and bind do."""
+def open_sockets(interface: str, count: int) -> list[tuple[socket.socket, socket.socket]]:
+    """Packet sockets that see each AoE frame on an interface once, each with one to send by.
+
+    Raises: OSError as socket and bind do.
+    """
     opened: list[socket.socket] = []
     try:
-        for _ in range(count):
-            opened.append(packet_socket(interface, wire.ETHERTYPE))
+        for number in range(2 * count):
+            opened.append(packet_socket(interface, 0 if number % 2 else wire.ETHERTYPE))
         if count > 1:
-            share_by_source(opened)
+            share_by_source(opened[::2])
     except OSError:
         for sock in opened:
             sock.close()
         raise
-    return opened
+    return list(zip(opened[::2], opened[1::2], strict=True))

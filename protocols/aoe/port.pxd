@@ -1,12 +1,12 @@
-# The packet socket of a pump: frames in by a ring that the kernel fills, replies out by the batch.
+# The packet sockets of a pump: frames in by a ring that the kernel fills, replies out by the batch.
 from libc.stdint cimport uint8_t, uint64_t
 
 from protocols.aoe.station cimport Port, Station, Wish
 
-cdef Port *open_port(int fd, size_t mtu) except NULL
-cdef void unmap_port(Port *port) noexcept nogil
+cdef Port *open_port(int fd, int out) except NULL
+cdef void free_port(Port *port) noexcept nogil
 cdef void close_port(Port *port) noexcept nogil
-cdef const uint8_t *next_frame(Port *port, size_t *length) noexcept nogil
+cdef const uint8_t *next_frame(Station *station, Port *port, size_t *length) noexcept nogil
 cdef void give_back(Port *port) noexcept nogil
 cdef void take_error(Station *station, Port *port) noexcept nogil
 cdef uint64_t count_missed(Port *port) noexcept nogil

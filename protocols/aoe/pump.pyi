@@ -16,11 +16,10 @@ class AoePump(Pump):
     """
 
     def __init__(self, limits: AoeLimits, *, workers: Workers) -> None: ...
-    def listen(self, sock: socket.socket, mtu: int) -> None:
-        """Serve on a bound packet socket from now on, and no longer on the one before; `sock` is detached.
+    def listen(self, sock: socket.socket, out: socket.socket) -> None:
+        """Receive by a bound packet socket from now on, and no longer by the one before; send by another one.
 
-        It takes frames that carry up to `mtu` bytes. Raises: OSError as setsockopt, mmap and epoll do; then the
-        socket stays the caller's.
+        Both are detached. Raises: OSError as setsockopt, mmap and epoll do; then the sockets stay the caller's.
         """
     def fit(self, mac: bytes, frame_sectors: int) -> None:
         """Answer from this MAC, and up to so many sectors (1 to 255) a frame; nothing is answered before."""

@@ -17,7 +17,9 @@ from errno import errorcode
 
 from protocols.aoe.accounts cimport Ledger
 from protocols.aoe.notes cimport drop_notes, take_notes
-from protocols.aoe.port cimport close_port, count_missed, give_back, next_frame, open_port, send_queued, take_error, unmap_port
+from protocols.aoe.port cimport (
+    close_port, count_missed, free_port, give_back, next_frame, open_port, send_queued, take_error,
+)
 from protocols.aoe.station cimport (
     BATCH, CHUNK, ERRNO_MOST, LIST_MOST, NOTES_MOST, REPLY, SECTOR, SHORTEST, Disk, Port, Station, Wish, bucket_of,
 )
@@ -87,10 +89,11 @@ cdef void drain(Station *station) noexcept nogil:
     cdef size_t length = 0
     cdef uint32_t taken
     for taken in range(BATCH):
-        frame = next_frame(station.port, &length)
+        frame = next_frame(station, station.port, &length)
         if frame == NULL:
             return
-        take_frame(station, frame, length)
+        if length:
+            take_frame(station, frame, length)
         give_back(station.port)
 
 
@@ -108,7 +111,7 @@ cdef void free_ports(Port *port) noexcept nogil:
     cdef Port *following
     while port != NULL:
         following = port.next
-        free(port)
+        free_port(port)
         port = following
 
 
@@ -141,21 +144,21 @@ cdef class AoePump(Pump):
             self.enter()
         return 0
 
-    def listen(self, sock, uint32_t mtu):
+    def listen(self, sock, out):
         self.require_open()
-        cdef Port *port = open_port(sock.fileno(), mtu)
+        cdef Port *port = open_port(sock.fileno(), out.fileno())
         self.pause()
         try:
             self.watch(port.fd, port, EPOLLIN)
             sock.detach()
+            out.detach()
             if self.station.port != NULL:
                 self.station.port.next = self.station.leaving
                 self.station.leaving = self.station.port
             self.station.port = port
             ring(&self.lane)
         except OSError:
-            unmap_port(port)
-            free(port)
+            free_port(port)
             raise
         finally:
             self.leave()

@@ -57,16 +57,13 @@ cdef struct Wish:
     uint8_t *reply
     size_t length  # of the reply, when all goes well
 
-# The socket, and the ring of memory that the kernel puts its frames into.
+# The sockets, and the ring of memory that the kernel puts frames into.
 cdef struct Port:
-    int fd
+    int fd  # receives
+    int out  # sends
     char *ring
-    size_t ring_bytes
-    size_t block_bytes
-    size_t slot_bytes
-    uint32_t slots_of_block
-    uint32_t slots
     uint32_t at  # the next frame's slot
+    uint8_t *large  # a frame that no slot holds
     Port *next  # among those that are leaving, then of the dead
 
 cdef enum NoteKind:
