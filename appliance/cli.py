@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from appliance import logs, status
-from appliance.config import DEFAULT_SOCKET, load_config
+from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, load_config
 from appliance.errors import OperatorError
 from appliance.initrd.builder import build_initrd
 from appliance.initrd.errors import InitrdError
@@ -97,12 +97,21 @@ def serve(
     socket: Annotated[
         Path | None, typer.Option(metavar="PATH", help=f"Where rootwire status asks. Default: {DEFAULT_SOCKET}")
     ] = None,
+    pumps: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MOST_PUMPS,
+            help="Threads for each of NBD, AoE, TFTP and HTTP; more than one where one core is too little. Default: 1.",
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Log every malformed packet and every small request.")] = False,
 ) -> None:
     """Serve a boot tree until interrupted."""
     logs.configure(debug=debug)
     settings = load_config(config)
-    given = {"interface": interface, "root": root, "address": address, "socket": socket}
+    given = {"interface": interface, "root": root, "address": address, "socket": socket, "pumps": pumps}
     asyncio.run(run_appliance(settings.model_copy(update={k: v for k, v in given.items() if v is not None})))
 
 

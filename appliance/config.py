@@ -23,6 +23,8 @@ from protocols.tftp.endpoint import TftpLimits
 
 DEFAULT_SOCKET = Path("/run/rootwire/api.sock")  # where `rootwire status` looks without being told
 
+MOST_PUMPS = 64  # more threads than cores only take turns
+
 Root = Literal["nbd", "aoe", "ram"]
 BiosLoader = Literal["auto", "pxelinux", "ipxe"]
 L = TypeVar("L")
@@ -110,6 +112,7 @@ class Config(Section):
     root: Path | None = None
     address: str | None = None
     socket: Path = DEFAULT_SOCKET
+    pumps: Annotated[int, Field(ge=1, le=MOST_PUMPS)] = 1  # threads that each bulk protocol is served by
     boot: BootSettings = BootSettings()
     machines: dict[MacText, MachineSettings] = {}
     limits: LimitsTable = LimitsTable()  # type: ignore[valid-type]  # made at run time from the rooms' dataclasses

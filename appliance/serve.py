@@ -58,7 +58,9 @@ class Appliance:
 
     def _make_services(self, uploads: Uploads) -> None:
         limits = self._config.limits_for
-        self.aoe = AoeServer(report=lambda event: self.story.on_aoe(event), limits=limits("aoe", AoeLimits))
+        self.aoe = AoeServer(
+            report=lambda event: self.story.on_aoe(event), limits=limits("aoe", AoeLimits), pumps=self._config.pumps
+        )
         self.story = Story(
             self.timeline,
             menu=lambda: self._menu,
@@ -79,9 +81,14 @@ class Appliance:
             open_write=uploads.open_write,
             report=self.story.on_tftp,
             limits=limits("tftp", TftpLimits),
+            pumps=self._config.pumps,
         )
         self.nbd = NbdServer(
-            find=self._find_export, names=self._export_names, report=self.story.on_nbd, limits=limits("nbd", NbdLimits)
+            find=self._find_export,
+            names=self._export_names,
+            report=self.story.on_nbd,
+            limits=limits("nbd", NbdLimits),
+            pumps=self._config.pumps,
         )
         self.http = HttpServer(
             open_read=self.tree.open,
@@ -89,6 +96,7 @@ class Appliance:
             report=self.story.on_http,
             routes=routes(self.timeline, self.counters, self.about()),
             limits=limits("http", HttpLimits),
+            pumps=self._config.pumps,
         )
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
