@@ -7,6 +7,7 @@ cdef Port *open_port(int fd, int out) except NULL
 cdef void free_port(Port *port) noexcept nogil
 cdef void close_port(Port *port) noexcept nogil
 cdef const uint8_t *next_frame(Station *station, Port *port, size_t *length) noexcept nogil
+cdef bint await_frame(const Port *port, uint64_t nanoseconds) noexcept nogil
 cdef void give_back(Port *port) noexcept nogil
 cdef void take_error(Station *station, Port *port) noexcept nogil
 cdef uint64_t count_missed(Port *port) noexcept nogil

@@ -18,7 +18,7 @@ from errno import errorcode
 from protocols.aoe.accounts cimport Ledger
 from protocols.aoe.notes cimport drop_notes, take_notes
 from protocols.aoe.port cimport (
-    close_port, count_missed, free_port, give_back, next_frame, open_port, send_queued, take_error,
+    await_frame, close_port, count_missed, free_port, give_back, next_frame, open_port, send_queued, take_error,
 )
 from protocols.aoe.station cimport (
     BATCH, CHUNK, ERRNO_MOST, LIST_MOST, NOTES_MOST, REPLY, SECTOR, SHORTEST, Disk, Port, Station, Wish, bucket_of,
@@ -33,7 +33,11 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int fd, uint64_t value)
 
 cdef enum:
+    LOOK = 40_000  # nanoseconds for the next request of an initiator that has several under way
     TOLD_MOST = 64  # events of one `tell`: under 2 ms of Python's work, then the loop has its turn
+
+
+cdef double TURN = 0.002  # seconds of one batch, however slowly its frames come: Python may wait for its end
 
 
 cdef class Seat:
@@ -84,17 +88,37 @@ cdef void retire(Station *station, int epoll) noexcept nogil:
         station.dead = port
 
 
-cdef void drain(Station *station) noexcept nogil:
+cdef uint32_t drain(Station *station, uint32_t most) noexcept nogil:
+    # Answer what is in the ring; how many frames that were.
     cdef const uint8_t *frame
     cdef size_t length = 0
-    cdef uint32_t taken
-    for taken in range(BATCH):
+    cdef uint32_t taken = 0
+    while taken < most:
         frame = next_frame(station, station.port, &length)
         if frame == NULL:
-            return
+            break
         if length:
             take_frame(station, frame, length)
         give_back(station.port)
+        taken += 1
+    send_queued(station)
+    return taken
+
+
+cdef void serve_ring(Station *station) noexcept nogil:
+    # Then look again, while that is worth it and nobody else waits: the workers, or Python for what there is to tell.
+    cdef uint32_t taken = 0, last
+    while taken < BATCH:
+        last = drain(station, BATCH - taken)
+        taken += last
+        station.is_lively = station.is_lively or last > 1
+        if not station.is_lively or station.lane.head != NULL or station.notes != NULL:
+            return
+        if seconds() - station.now > TURN:
+            return
+        station.is_lively = await_frame(station.port, LOOK)
+        if not station.is_lively:
+            return
 
 
 cdef uint32_t list_macs(uint64_t *into, macs) except? 0:
@@ -272,9 +296,9 @@ cdef class AoePump(Pump):
             elif events[at].events & EPOLLERR:
                 take_error(station, <Port *> events[at].data.ptr)
         retire(station, self.epoll)
-        if station.port != NULL and station.stage != NULL:
-            drain(station)
         send_queued(station)
+        if station.port != NULL and station.stage != NULL:
+            serve_ring(station)
         return station.notes != NULL
 
     cdef list tell(self):

@@ -103,6 +103,7 @@ cdef struct Station:
     uint8_t mac[6]
     uint32_t frame_sectors
     double now
+    bint is_lively  # the last look for another frame found one
     Disk *disks[BUCKETS]
     # wishes
     Machine *machines[BUCKETS]

@@ -6,6 +6,7 @@ import random
 import select
 import socket
 import struct
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -279,6 +280,28 @@ def test_python_hears_of_a_first_command_once(bench: Bench) -> None:
     bench.events.clear()
     bench.ask(frame(READ), frame(READ))
     assert bench.events == [CommandBegan(CLIENT, 0, 1)]
+
+
+def test_python_is_heard_while_frames_keep_coming(bench: Bench) -> None:
+    """A thread that never runs out of requests: calls return, and what there is to tell is told."""
+    bench.add(BytesImage(CONTENT))
+    bench.pump.start()
+    is_over = threading.Event()
+
+    def flood() -> None:
+        while not is_over.is_set():
+            bench.far.send(frame(READ))
+
+    sender = threading.Thread(target=flood)
+    sender.start()
+    while len(bench.events) < 10:
+        assert select.select([bench.pump.fileno()], [], [], PATIENCE)[0]
+        bench.events += bench.pump.events()
+        bench.pump.await_command(CLIENT)
+    is_over.set()
+    sender.join()
+    assert set(bench.events) == {CommandBegan(CLIENT, 0, 1)}
+    assert bench.pump.initiators()[0].commands >= 10
 
 
 def test_accounts_are_kept(bench: Bench) -> None:
