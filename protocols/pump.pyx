@@ -34,9 +34,6 @@ cdef extern from "<signal.h>" nogil:
     int sigfillset(sigset_t *signals)
     int pthread_sigmask(int how, const sigset_t *signals, sigset_t *before)
 
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
-
 cdef extern from "<sys/eventfd.h>" nogil:
     int EFD_CLOEXEC
     int EFD_NONBLOCK
@@ -56,14 +53,13 @@ cdef uint64_t now() noexcept nogil:
 
 
 cdef int look(int epoll, epoll_event *events, uint64_t nanoseconds) noexcept nogil:
-    # Without sleeping; others that want this core have it in between.
+    # Without sleeping. No sched_yield in between: where anything else is runnable it may cost a whole time slice.
     cdef uint64_t end = now() + nanoseconds
     cdef int count
     while True:
         count = epoll_wait(epoll, events, EVENTS, 0)
         if count != 0 or now() >= end:
             return count
-        sched_yield()
 
 
 cdef int sleep(int epoll, epoll_event *events, uint64_t *patience) noexcept nogil:

@@ -28,6 +28,11 @@ class Image:
 
         Raises: StorageError with EROFS on a read-only image, ENXIO when the range leaves it, or the write's errno.
         """
+    def punch_at(self, offset: int, length: int) -> bool:
+        """Have a range read as zeros and take no room; may wait. False where the image can't: write zeros instead.
+
+        Raises: StorageError with EROFS on a read-only image, ENXIO when the range leaves it, or the errno of it.
+        """
     def sync(self) -> None:
         """Return once every completed write is on stable storage. Raises: StorageError with the errno."""
     def extents(self, offset: int, length: int) -> list[tuple[int, bool]]:

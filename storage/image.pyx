@@ -23,6 +23,11 @@ cdef extern from "<sys/uio.h>" nogil:
     int RWF_NOWAIT
     ssize_t preadv2(int fd, const iovec *iov, int count, off_t offset, int flags)
 
+cdef extern from "<fcntl.h>" nogil:
+    int FALLOC_FL_PUNCH_HOLE
+    int FALLOC_FL_KEEP_SIZE
+    int fallocate(int fd, int mode, off_t offset, off_t length)
+
 cdef extern from "<sys/mman.h>" nogil:
     int PROT_READ
     int MAP_SHARED
@@ -99,6 +104,9 @@ cdef class Image:
     cdef int flush(self) noexcept nogil:
         return 0
 
+    cdef int punch(self, uint64_t offset, uint64_t length) noexcept nogil:
+        return -EOPNOTSUPP
+
     cdef int place(self, uint64_t offset, size_t length, Place *into) noexcept nogil:
         return -EOPNOTSUPP
 
@@ -130,6 +138,17 @@ cdef class Image:
         with nogil:
             put = self.write(<const char *> &data[0], length, offset)
         require_whole(put, length, offset)
+
+    def punch_at(self, uint64_t offset, uint64_t length):
+        cdef int failed
+        if not self.writable:
+            raise StorageError("image is read-only", EROFS)
+        require_inside(self, offset, length)
+        with nogil:
+            failed = self.punch(offset, length)
+        if failed < 0 and failed != -EOPNOTSUPP:
+            raise StorageError(f"punching {length} bytes at {offset} failed: " + os.strerror(-failed), -failed)
+        return failed == 0
 
     def sync(self):
         cdef int failed
@@ -280,6 +299,14 @@ cdef class FileImage(Image):
 
     cdef int flush(self) noexcept nogil:
         return 0 if fdatasync(self.fd) == 0 else -errno
+
+    cdef int punch(self, uint64_t offset, uint64_t length) noexcept nogil:
+        if length == 0:
+            return 0
+        while fallocate(self.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, <off_t> offset, <off_t> length) != 0:
+            if errno != EINTR:
+                return -errno
+        return 0
 
     def is_cached(self, uint64_t offset, uint64_t length):
         require_inside(self, offset, length)

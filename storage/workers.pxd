@@ -10,7 +10,9 @@ cdef extern from "<pthread.h>" nogil:
 cdef enum TaskKind:
     TASK_READ
     TASK_WRITE
-    TASK_ZERO   # write zeros
+    TASK_ZERO  # write zeros
+    TASK_PUNCH  # write zeros, or have the range take no room
+    TASK_TRIM  # have the range take no room, where that can be
     TASK_WARM   # read, and drop what was read
     TASK_FLUSH
 

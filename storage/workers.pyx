@@ -3,10 +3,10 @@
 
 A pump fills in a `Task`, submits it by its own `Lane` and goes on; a thread carries it out, and the lane's eventfd
 becomes readable. Nothing here holds the GIL, so neither Python nor any other client waits for a disk. Long operations
-are done in steps of STEP bytes with a place in the queue for each, so that gigabytes of zeros share the threads.
+are done in steps with a place in the queue for each, so that gigabytes of zeros share the threads.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, EIO, ENOMEM, errno
+from libc.errno cimport EAGAIN, EIO, ENOMEM, EOPNOTSUPP, errno
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
@@ -52,6 +52,7 @@ QUEUE_MOST = 4096  # tasks of all clients that wait; past it submitters wait, ea
 
 cdef uint32_t queue_most = QUEUE_MOST
 cdef size_t STEP = 1 << 20  # bytes of one step of zeroing or warming; a disk does that in some milliseconds
+cdef size_t PUNCH_STEP = 256 << 20  # bytes of one step of punching, where only the file system's books change
 
 
 cdef int whole(ssize_t count, uint64_t length) noexcept nogil:
@@ -67,6 +68,8 @@ cdef int carry_out(Task *task, const char *zeros, char *scratch, size_t length) 
         return whole((<Image> task.image).write(task.data, length, task.offset), length)
     if task.kind == TASK_ZERO:
         return whole((<Image> task.image).write(zeros, length, task.offset), length)
+    if task.kind == TASK_PUNCH or task.kind == TASK_TRIM:
+        return (<Image> task.image).punch(task.offset, length)
     if task.kind == TASK_WARM:
         if scratch == NULL:
             return -ENOMEM
@@ -82,7 +85,14 @@ cdef bint advance(Task *task, const char *zeros, char *scratch) noexcept nogil:
         return True
     if task.kind == TASK_ZERO or task.kind == TASK_WARM:
         length = min(length, <uint64_t> STEP)
+    if task.kind == TASK_PUNCH or task.kind == TASK_TRIM:
+        length = min(length, <uint64_t> PUNCH_STEP)
     task.result = carry_out(task, zeros, scratch, length)
+    if task.result == -EOPNOTSUPP and task.kind == TASK_PUNCH:
+        task.kind = TASK_ZERO
+        return False
+    if task.result == -EOPNOTSUPP and task.kind == TASK_TRIM:
+        task.result = 0  # it was but a hint
     if task.kind == TASK_READ or task.kind == TASK_WRITE:
         length = task.length
     task.offset += length

@@ -17,8 +17,9 @@ PIECE = 1 << 20  # bytes of one step, where the step and not the request sets th
 EXTENT_WINDOW = 64 << 20  # bytes asked of the file system at once: at worst 16384 runs of one page
 INLINE_MOST = 1 << 20  # bytes; copying more than this would hold up the event loop for a millisecond
 _ZEROS = bytes(PIECE)
+_CHANGES = (CommandType.WRITE, CommandType.WRITE_ZEROES, CommandType.TRIM)
 
-Result = bytes | list[tuple[int, bool]] | None
+Result = bytes | list[tuple[int, bool]] | bool | None
 Step = Callable[[], Result]
 
 
@@ -49,8 +50,11 @@ def steps_of(image: Image, command: Command, limits: NbdLimits) -> Iterator[Step
         case CommandType.WRITE:
             yield partial(image.write_at, command.offset, command.data)
         case CommandType.WRITE_ZEROES:
+            may_punch = not command.flags & CommandFlag.NO_HOLE
             for at, length in _pieces(command.offset, command.length):
-                yield partial(image.write_at, at, memoryview(_ZEROS)[:length])
+                yield partial(_zero, image, at, length, may_punch)
+        case CommandType.TRIM:
+            yield partial(image.punch_at, command.offset, command.length)
         case CommandType.CACHE:
             for at, length in _pieces(command.offset, min(command.length, limits.cached)):
                 yield partial(_warm, image, at, length)
@@ -58,13 +62,18 @@ def steps_of(image: Image, command: Command, limits: NbdLimits) -> Iterator[Step
             yield partial(_runs, image, command, limits.extents)
         case CommandType.FLUSH if image.writable:
             yield image.sync
-    if command.flags & CommandFlag.FUA and command.type in (CommandType.WRITE, CommandType.WRITE_ZEROES):
+    if command.flags & CommandFlag.FUA and command.type in _CHANGES:
         yield image.sync
 
 
 def _pieces(offset: int, length: int) -> Iterator[tuple[int, int]]:
     for at in range(offset, offset + length, PIECE):
         yield at, min(PIECE, offset + length - at)
+
+
+def _zero(image: Image, offset: int, length: int, may_punch: bool) -> None:
+    if not (may_punch and image.punch_at(offset, length)):
+        image.write_at(offset, memoryview(_ZEROS)[:length])
 
 
 def _warm(image: Image, offset: int, length: int) -> None:

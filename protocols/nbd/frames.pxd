@@ -55,6 +55,8 @@ cdef bint holds_data(uint16_t kind) noexcept nogil
 cdef int error_of(int errno) noexcept nogil
 cdef size_t build_success(char *into, const Request *request) noexcept nogil
 cdef size_t build_error(char *into, const Request *request, const Rules *rules, int error, const char *message) noexcept nogil
+cdef bint is_read_plain(const Request *request, const Rules *rules) noexcept nogil
+cdef size_t build_header(char *into, const Request *request, const Rules *rules) noexcept nogil
 cdef size_t build_read(char *room, const Request *request, const Rules *rules) noexcept nogil
 
 cdef inline size_t reply_begin(const Rules *rules) noexcept nogil:

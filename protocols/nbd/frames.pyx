@@ -216,18 +216,28 @@ cdef size_t put_runs(char *into, const char *data, const Request *request) noexc
     return put
 
 
+cdef bint is_read_plain(const Request *request, const Rules *rules) noexcept nogil:
+    # Whether the reply is one header and all the data, whatever that is.
+    return not rules.is_structured or request.flags & FLAG_DF or request.length < hole_least
+
+
+cdef size_t build_header(char *into, const Request *request, const Rules *rules) noexcept nogil:
+    # What stands before the data of a plain read.
+    if not rules.is_structured:
+        return put_simple(into, request, 0)
+    put_chunk(into, request, CHUNK_DATA, 8 + request.length, True)
+    put64(into + CHUNK_SIZE, request.offset)
+    return DATA_CHUNK_SIZE
+
+
 cdef size_t build_read(char *room, const Request *request, const Rules *rules) noexcept nogil:
     # Frames request.length bytes that lie REPLY_ROOM behind `room`; the reply's bytes, from reply_begin(rules) on.
     cdef char *into = room + reply_begin(rules)
-    if not rules.is_structured:
-        return put_simple(into, request, 0) + request.length
-    if request.length == 0:
+    if request.length == 0 and rules.is_structured:
         return put_chunk(into, request, CHUNK_NONE, 0, True)
-    if not request.flags & FLAG_DF and request.length >= hole_least:
+    if not is_read_plain(request, rules):
         return put_runs(into, room + REPLY_ROOM, request)
-    put_chunk(into, request, CHUNK_DATA, 8 + request.length, True)
-    put64(into + CHUNK_SIZE, request.offset)
-    return DATA_CHUNK_SIZE + request.length
+    return build_header(into, request, rules) + request.length
 
 
 def refusal_of(bytes header not None, agreement, limits):

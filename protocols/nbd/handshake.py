@@ -74,7 +74,7 @@ def flags_of(*, writable: bool, structured: bool) -> TransmissionFlag:
     flags = TransmissionFlag.HAS_FLAGS | TransmissionFlag.SEND_FLUSH
     flags |= TransmissionFlag.CAN_MULTI_CONN | TransmissionFlag.SEND_CACHE
     if writable:
-        flags |= TransmissionFlag.SEND_FUA | TransmissionFlag.SEND_WRITE_ZEROES
+        flags |= TransmissionFlag.SEND_FUA | TransmissionFlag.SEND_TRIM | TransmissionFlag.SEND_WRITE_ZEROES
     else:
         flags |= TransmissionFlag.READ_ONLY
     if structured:

@@ -1,17 +1,20 @@
 # cython: language_level=3
 """Replies on their way to a client's socket; nothing of it is for Python.
 
-Replies made in a turn lie one behind the other on the station's stage and go out by one call. What the socket does
-not take, and what the workers bring, waits in the client's outbox; while anything does, the client is parked: no
-more of its requests are read.
+Replies made in a turn lie one behind the other on the station's stage and go out by one call; the data of a large
+read goes from the page cache to the socket by sendfile. What the socket does not take, and what the workers bring,
+waits in the client's outbox; while anything does, the client is parked: no more of its requests are read.
 """
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
+from posix.types cimport off_t
 from posix.unistd cimport close
 
 from protocols.nbd.frames cimport ERROR_MOST, REPLY_ROOM
-from protocols.nbd.station cimport LIVES, RESET, STARVED, Client, Ending, Parcel, Station
+from protocols.nbd.station cimport RESET, SHORTENED, STARVED, Client, Ending, Parcel, Station
+from protocols.pump cimport EPOLL_CTL_DEL, epoll_ctl, epoll_event
 
 cdef extern from "<sys/socket.h>" nogil:
     struct iovec:
@@ -20,15 +23,13 @@ cdef extern from "<sys/socket.h>" nogil:
     struct msghdr:
         iovec *msg_iov
         size_t msg_iovlen
+    int MSG_MORE
     int MSG_NOSIGNAL
     ssize_t send(int fd, const void *data, size_t length, int flags)
     ssize_t sendmsg(int fd, const msghdr *message, int flags)
 
-cdef extern from "<sys/epoll.h>" nogil:
-    struct epoll_event:
-        pass
-    int EPOLL_CTL_DEL
-    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
+cdef extern from "<sys/sendfile.h>" nogil:
+    ssize_t sendfile(int to, int fd, off_t *at, size_t length)
 
 cdef enum:
     PIECES = 64  # parcels that go out by one call
@@ -41,11 +42,12 @@ cdef Parcel *make_parcel(Client *client, size_t room) noexcept nogil:
         return NULL
     memset(parcel, 0, sizeof(Parcel))
     parcel.owner = client
+    parcel.fd = -1
     parcel.bytes = <char *> (parcel + 1)
     return parcel
 
 
-cdef void post(Client *client, Parcel *parcel, size_t begin, size_t length) noexcept nogil:
+cdef void post(Client *client, Parcel *parcel, uint64_t begin, uint64_t length) noexcept nogil:
     parcel.at = begin
     parcel.end = begin + length
     parcel.next = NULL
@@ -57,9 +59,9 @@ cdef void post(Client *client, Parcel *parcel, size_t begin, size_t length) noex
     client.unsent += length
 
 
-cdef void drop_sent(Client *client, size_t sent) noexcept nogil:
+cdef void drop_sent(Client *client, uint64_t sent) noexcept nogil:
     cdef Parcel *first
-    cdef size_t length
+    cdef uint64_t length
     client.unsent -= sent
     while client.outbox != NULL:
         first = client.outbox
@@ -82,38 +84,52 @@ cdef bint has_failed(Station *station, Client *client) noexcept nogil:
     return False
 
 
-cdef bint send_outbox(Station *station, Client *client) noexcept nogil:
-    # True once it is empty; else the client is parked, or dead.
+cdef ssize_t send_pieces(Client *client) noexcept nogil:
+    # Parcels up to the first that is a file's, in one call.
     cdef iovec pieces[PIECES]
     cdef msghdr message
-    cdef Parcel *parcel
-    cdef ssize_t sent
+    cdef Parcel *parcel = client.outbox
     memset(&message, 0, sizeof(message))
     message.msg_iov = pieces
+    while parcel != NULL and parcel.fd < 0 and message.msg_iovlen < PIECES:
+        pieces[message.msg_iovlen].iov_base = parcel.bytes + parcel.at
+        pieces[message.msg_iovlen].iov_len = parcel.end - parcel.at
+        message.msg_iovlen += 1
+        parcel = parcel.next
+    return sendmsg(client.fd, &message, MSG_NOSIGNAL if parcel == NULL else MSG_NOSIGNAL | MSG_MORE)
+
+
+cdef ssize_t send_from(Client *client, int fd, uint64_t at, uint64_t length) noexcept nogil:
+    cdef off_t offset = at
+    return sendfile(client.fd, fd, &offset, length)
+
+
+cdef bint send_outbox(Station *station, Client *client) noexcept nogil:
+    # True once it is empty; else the client is parked, or dead.
+    cdef Parcel *first
+    cdef ssize_t sent
     while client.outbox != NULL:
-        message.msg_iovlen = 0
-        parcel = client.outbox
-        while parcel != NULL and message.msg_iovlen < PIECES:
-            pieces[message.msg_iovlen].iov_base = parcel.bytes + parcel.at
-            pieces[message.msg_iovlen].iov_len = parcel.end - parcel.at
-            message.msg_iovlen += 1
-            parcel = parcel.next
-        sent = sendmsg(client.fd, &message, MSG_NOSIGNAL)
-        if sent >= 0:
+        first = client.outbox
+        if first.fd < 0:
+            sent = send_pieces(client)
+        else:
+            sent = send_from(client, first.fd, first.at, first.end - first.at)
+        if sent > 0:
             drop_sent(client, sent)
+        elif sent == 0:
+            end_client(station, client, SHORTENED)
         elif not has_failed(station, client):
             return False
-    return True
+    return not client.is_dead
 
 
-cdef bint send_stage(Station *station, Client *client) noexcept nogil:
-    # Everything on the stage; True when the socket took it all, else the client is parked, or dead.
+cdef bint send_staged(Station *station, Client *client, int flags) noexcept nogil:
     cdef char *start = station.stage + REPLY_ROOM
     cdef size_t length = station.staged, done = 0
     cdef ssize_t sent
     station.staged = 0
     while done < length:
-        sent = send(client.fd, start + done, length - done, MSG_NOSIGNAL)
+        sent = send(client.fd, start + done, length - done, flags)
         if sent >= 0:
             done += sent
         elif not has_failed(station, client):
@@ -127,6 +143,26 @@ cdef bint send_stage(Station *station, Client *client) noexcept nogil:
     memcpy(rest.bytes, start + done, length - done)
     post(client, rest, 0, length - done)
     return False
+
+
+cdef bint send_stage(Station *station, Client *client) noexcept nogil:
+    # Everything on the stage; True when the socket took it all, else the client is parked, or dead.
+    return send_staged(station, client, MSG_NOSIGNAL)
+
+
+cdef bint send_file(Station *station, Client *client, int fd, uint64_t at, uint64_t length) noexcept nogil:
+    # What is on the stage, and behind it those bytes of a file; as send_stage.
+    cdef bint is_open = send_staged(station, client, MSG_NOSIGNAL | MSG_MORE)
+    cdef Parcel *rest
+    if client.is_dead:
+        return False
+    rest = make_parcel(client, 0)
+    if rest == NULL:
+        end_client(station, client, STARVED)
+        return False
+    rest.fd = fd
+    post(client, rest, at, length)
+    return is_open and send_outbox(station, client)
 
 
 cdef void make_ready(Station *station, Client *client) noexcept nogil:

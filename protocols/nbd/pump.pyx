@@ -15,7 +15,7 @@ from protocols.nbd.frames cimport ERROR_MOST, REPLY_ROOM, Request, make_rules
 from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post
 from protocols.nbd.pumped import Closed, Failed, StatusAsked, Sums
 from protocols.nbd.station cimport (
-    DISCONNECTED, GATHER, HUNG_UP, INBOX, INLINE_MOST, MALFORMED, RECEIVE, RESET, STARVED, STOPPED, Client, Note, Parcel,
+    DISCONNECTED, GATHER, HUNG_UP, INBOX, INLINE_MOST, MALFORMED, RECEIVE, RESET, SHORTENED, STARVED, STOPPED, Client, Note, Parcel,
     Station,
 )
 from protocols.nbd.turn cimport take_back, take_turn
@@ -36,6 +36,7 @@ REASONS = {
     MALFORMED: "malformed",
     STOPPED: "stopped",
     STARVED: "out_of_memory",
+    SHORTENED: "image_shortened",
 }
 
 

@@ -8,7 +8,8 @@ cdef enum:
     INBOX = 256 << 10  # bytes; what a client sent ahead of the handshake's end is at most this (endpoint.py)
     RECEIVE = 16 << 10  # bytes of one receive: 585 requests, and all that a client at its bounds makes us keep
     GATHER = 64 << 10  # bytes of replies after which they are sent: with 256 KiB, large reads took a third longer
-    INLINE_MOST = 1 << 20  # bytes of a read done in a turn; more would keep the others for a millisecond
+    INLINE_MOST = 1 << 20  # bytes of a read copied in a turn; more would keep the others for a millisecond
+    SENDFILE_LEAST = 32 << 10  # bytes of a read that is sent without copying; below, one copy is cheaper than two calls
     TURN_REQUESTS = 64  # of one client, then it is the next one's turn
     TURN_BYTES = 1 << 20  # likewise
     TASKS_MOST = 32  # of one client among the workers: a deep queue of cold reads leaves room for others'
@@ -21,16 +22,19 @@ cdef enum Ending:
     MALFORMED
     STOPPED
     STARVED  # of memory
+    SHORTENED  # its file became shorter while a reply was being sent from it
 
-# A request on its way through the workers; then its reply on its way to the socket. The bytes follow the struct.
+# A request on its way through the workers; then its reply on its way to the socket. The bytes follow the struct, or
+# are a file's.
 cdef struct Parcel:
     Task task  # first: the workers hand back its address
     Client *owner
     Parcel *next
     Request request
+    int fd  # of a file; -1: the bytes are here
     char *bytes
-    size_t at  # of bytes: what is still to be sent
-    size_t end
+    uint64_t at  # of bytes or of the file: what is still to be sent
+    uint64_t end
 
 # A BLOCK_STATUS on its way to Python, or a command that failed.
 cdef struct Note:

@@ -1,7 +1,7 @@
 """NBD's transmission, server side, without I/O: bytes in, commands out; results in, reply bytes out.
 
 NBD proto.md: Transmission phase. A request that breaks a rule becomes an `Answer` with its error and the
-connection lives; only bytes that are no request at all raise. Left out: TRIM (never advertised), resize and
+connection lives; only bytes that are no request at all raise. Left out: resize and
 extended headers.
 """
 
@@ -274,7 +274,9 @@ def build_status(command: Command, runs: Sequence[tuple[int, bool]], agreement: 
 def flags_of_commands(offered: TransmissionFlag) -> dict[int, int]:
     """The commands that we have, each with the bits it may carry, as plain ints: `~` of a flag drops unnamed bits."""
     everywhere = CommandFlag.FUA if offered & TransmissionFlag.SEND_FUA else CommandFlag(0)
-    allowed = {kind: everywhere for kind in CommandType if kind is not CommandType.TRIM}
+    allowed = dict.fromkeys(CommandType, everywhere)
+    if not offered & TransmissionFlag.SEND_TRIM:
+        del allowed[CommandType.TRIM]
     if offered & TransmissionFlag.SEND_DF:
         allowed[CommandType.READ] |= CommandFlag.DF
     allowed[CommandType.WRITE_ZEROES] |= CommandFlag.NO_HOLE

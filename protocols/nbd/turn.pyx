@@ -11,17 +11,19 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
 from protocols.nbd.frames cimport (
-    ERROR_MOST, FLAG_FUA, KIND_BLOCK_STATUS, KIND_CACHE, KIND_DISC, KIND_FLUSH, KIND_READ, KIND_WRITE, KIND_WRITE_ZEROES,
-    REPLY_ROOM, REQUEST_SIZE, build_error, build_read, build_success, check_request, error_of, holds_data, parse_request,
-    reply_begin,
+    ERROR_MOST, FLAG_FUA, FLAG_NO_HOLE, KIND_BLOCK_STATUS, KIND_CACHE, KIND_DISC, KIND_FLUSH, KIND_READ, KIND_TRIM,
+    KIND_WRITE, KIND_WRITE_ZEROES, REPLY_ROOM, REQUEST_SIZE, build_error, build_header, build_read, build_success,
+    check_request, error_of, holds_data, is_read_plain, parse_request, reply_begin,
 )
-from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post, send_outbox, send_stage
+from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post, send_file, send_outbox, send_stage
 from protocols.nbd.station cimport (
-    DISCONNECTED, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, RECEIVE, RESET, STARVED, TASKS_MOST, TURN_BYTES, TURN_REQUESTS,
-    Client, Note, Parcel, Request, Station,
+    DISCONNECTED, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, RECEIVE, RESET, SENDFILE_LEAST, STARVED, TASKS_MOST,
+    TURN_BYTES, TURN_REQUESTS, Client, Note, Parcel, Request, Station,
 )
-from storage.image cimport Image
-from storage.workers cimport TASK_FLUSH, TASK_READ, TASK_WARM, TASK_WRITE, TASK_ZERO, TaskKind, submit
+from storage.image cimport Image, Place
+from storage.workers cimport (
+    TASK_FLUSH, TASK_PUNCH, TASK_READ, TASK_TRIM, TASK_WARM, TASK_WRITE, TASK_ZERO, TaskKind, submit,
+)
 
 cdef extern from "<sys/socket.h>" nogil:
     int MSG_TRUNC
@@ -142,7 +144,7 @@ cdef Step hand_over(Station *station, Client *client, Parcel *parcel, TaskKind k
     parcel.task.length = request.length
     if kind == TASK_WARM:
         parcel.task.length = min(request.length, station.cached_most)
-    parcel.task.flush_after = (kind == TASK_WRITE or kind == TASK_ZERO) and request.flags & FLAG_FUA
+    parcel.task.flush_after = kind in (TASK_WRITE, TASK_ZERO, TASK_PUNCH, TASK_TRIM) and request.flags & FLAG_FUA
     parcel.task.is_cancelled = &client.is_dead
     if submit(station.lane, &parcel.task) < 0:
         return wait_for_workers(station, client)
@@ -177,7 +179,7 @@ cdef Step send_to_workers(Station *station, Client *client, TaskKind kind) noexc
     return GO_ON
 
 
-cdef Step read_now(Station *station, Client *client) noexcept nogil:
+cdef Step read_copied(Station *station, Client *client) noexcept nogil:
     # Into the place its reply is sent from, if memory has it; else by way of the workers.
     cdef Request *request = &client.request
     cdef char *room = stage_end(station) - reply_begin(&client.rules)
@@ -194,6 +196,30 @@ cdef Step read_now(Station *station, Client *client) noexcept nogil:
     else:
         station.staged += build_failure(station, client, request, <int> -got if got < 0 else EIO, stage_end(station))
     return GO_ON
+
+
+cdef Step read_placed(Station *station, Client *client, const Place *place) noexcept nogil:
+    # A header here, its data from the page cache.
+    cdef Request *request = &client.request
+    begin_request(station, client)
+    client.bytes_read += request.length
+    station.done_bytes += request.length
+    station.staged += build_header(stage_end(station), request, &client.rules)
+    return GO_ON if send_file(station, client, place.fd, place.offset, request.length) else STOP
+
+
+cdef Step read_now(Station *station, Client *client) noexcept nogil:
+    cdef Request *request = &client.request
+    cdef Place place
+    # What a writable image holds may change before the socket is done with its pages.
+    if (
+        request.length >= SENDFILE_LEAST
+        and client.rules.is_read_only
+        and is_read_plain(request, &client.rules)
+        and (<Image> client.image).place(request.offset, request.length, &place) == 0
+    ):
+        return read_placed(station, client, &place)
+    return read_copied(station, client)
 
 
 cdef Step begin_write(Station *station, Client *client) noexcept nogil:
@@ -244,7 +270,9 @@ cdef Step admit(Station *station, Client *client) noexcept nogil:
     if request.kind == KIND_WRITE:
         return begin_write(station, client)
     if request.kind == KIND_WRITE_ZEROES:
-        return send_to_workers(station, client, TASK_ZERO)
+        return send_to_workers(station, client, TASK_ZERO if request.flags & FLAG_NO_HOLE else TASK_PUNCH)
+    if request.kind == KIND_TRIM:
+        return send_to_workers(station, client, TASK_TRIM)
     if request.kind == KIND_CACHE:
         return send_to_workers(station, client, TASK_WARM)
     if request.kind == KIND_FLUSH and client.rules.is_read_only:
@@ -318,18 +346,17 @@ cdef bint is_turn_over(Station *station, uint64_t requests, uint64_t bytes) noex
 
 cdef void take_turn(Station *station, Client *client) noexcept nogil:
     cdef uint64_t requests = station.done_requests, bytes = station.done_bytes
-    cdef bint is_open = send_outbox(station, client)
-    if not is_open:
+    if not send_outbox(station, client):
         return  # parked: the socket's next event readies it
     unpack(station, client)
-    while is_open and advance(station, client) == GO_ON:
-        if station.staged >= station.gather:
-            is_open = send_stage(station, client)
+    while advance(station, client) == GO_ON:
+        if station.staged >= station.gather and not send_stage(station, client):
+            break
         if is_turn_over(station, requests, bytes):
             make_ready(station, client)
             break
     if not client.is_dead and station.staged:
-        is_open = send_stage(station, client)
+        send_stage(station, client)
     station.staged = 0
     if client.ending != LIVES:
         end_client(station, client, client.ending)

@@ -59,6 +59,13 @@ class Image:
         self._require_inside(offset, len(content))
         self._write(offset, content)
 
+    def punch_at(self, offset: int, length: int) -> bool:
+        """Nothing takes less room here."""
+        if not self.writable:
+            raise StorageError("read-only", EROFS)
+        self._require_inside(offset, length)
+        return False
+
     def sync(self) -> None:
         """Nothing to wait for."""
 
@@ -94,6 +101,12 @@ class FileImage(Image):
 
     def _write(self, offset: int, data: bytes) -> None:
         os.pwrite(self._descriptor, data, offset)
+
+    def punch_at(self, offset: int, length: int) -> bool:
+        """The bytes are what counts here, not the room."""
+        super().punch_at(offset, length)
+        self._write(offset, bytes(length))
+        return True
 
     def sync(self) -> None:
         """As the kernel does."""

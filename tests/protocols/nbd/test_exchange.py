@@ -114,7 +114,22 @@ def test_when_images_are_made_stable(kind: CommandType, flags: int, syncs: int) 
     assert SyncCounter.syncs == syncs
 
 
-@pytest.mark.parametrize("kind", [CommandType.WRITE, CommandType.WRITE_ZEROES])
+def test_zeroes_make_holes_unless_told_otherwise(disk: FileImage) -> None:
+    """Of the second half's blocks one stays, being asked for."""
+    carry_out(disk, command(CommandType.WRITE_ZEROES, 2 * MIB, MIB // 2))
+    carry_out(disk, command(CommandType.WRITE_ZEROES, 5 * MIB // 2, MIB // 2, 2))
+    assert disk.extents(MIB, 2 * MIB) == [(3 * MIB // 2, True), (MIB // 2, False)]
+    assert disk.read_at(2 * MIB, MIB) == bytes(MIB)
+
+
+def test_trimmed_ranges_take_no_room(disk: FileImage) -> None:
+    """They read as zeros; an image that can't do without stays as it is, since trimming is a hint."""
+    assert carry_out(disk, command(CommandType.TRIM, 0, MIB // 2)) == [True]
+    assert disk.extents(0, MIB) == [(MIB // 2, True), (MIB // 2, False)]
+    assert disk.read_at(0, MIB // 2) == bytes(MIB // 2)
+
+
+@pytest.mark.parametrize("kind", [CommandType.WRITE, CommandType.WRITE_ZEROES, CommandType.TRIM])
 def test_fua_syncs_after_writing(disk: FileImage, kind: CommandType) -> None:
     """One step more, and it is the last."""
     asked = command(kind, 0, 512, 1, data=bytes(512) if kind is CommandType.WRITE else b"")

@@ -18,7 +18,7 @@ NO_ZEROES = b"\0\0\0\3"
 ACK = 1
 ERR_UNSUP, ERR_POLICY, ERR_INVALID, ERR_UNKNOWN, ERR_TOO_BIG = (0x8000_0000 + n for n in (1, 2, 3, 6, 9))
 READ_ONLY = 0x507  # has flags, read-only, flush, multi-conn, cache
-WRITABLE = 0x54D  # has flags, flush, FUA, write zeroes, multi-conn, cache
+WRITABLE = 0x56D  # has flags, flush, FUA, trim, write zeroes, multi-conn, cache
 DF = 0x80
 SIZE = 1 << 20
 
@@ -204,7 +204,7 @@ def test_structured_replies_allow_df() -> None:
 
 
 def test_writable_exports_say_what_they_can() -> None:
-    """FUA and WRITE_ZEROES, no READ_ONLY; TRIM is not offered."""
+    """FUA, TRIM and WRITE_ZEROES, no READ_ONLY."""
     talk = Conversation(writable=True)
     assert talk.say(peer.option(1, b"root"))[8:10] == struct.pack(">H", WRITABLE)
 

@@ -16,7 +16,7 @@ from protocols.nbd.limits import NbdLimits
 from protocols.nbd.pump import NbdPump
 from protocols.nbd.pumped import Closed, PumpEvent
 from protocols.nbd.transmission import Answer, Command, Disconnected, Transmission
-from storage.image import BytesImage, FileImage, Image
+from storage.image import BytesImage, FileImage, Image, PaddedImage
 from storage.workers import Workers
 from tests.protocols.nbd import peer
 
@@ -115,6 +115,12 @@ def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
     made.close()
+
+
+def receive_slowly(client: socket.socket) -> bytes:
+    """What comes next, waited for; nothing at the end of the stream."""
+    assert select.select([client], [], [], PATIENCE)[0], "nothing comes"
+    return client.recv(64 * KIB)
 
 
 def replies_of(stream: bytes, lengths: dict[int, int]) -> dict[int, bytes]:
@@ -280,6 +286,73 @@ def test_zeroes_are_written_and_caching_is_bounded(bench: Bench, tmp_path: Path)
     got = bench.take(client, 32, zero + peer.request(CACHE, cookie=2, length=SIZE))
     assert set(replies_of(got, {})) == {1, 2}
     assert path.read_bytes() == CONTENT[:512] + bytes(3 * MIB // 2) + CONTENT[512 + 3 * MIB // 2 :]
+
+
+@pytest.mark.parametrize(("flags", "holes"), [(0, [(512 * KIB, True), (512 * KIB, False)]), (2, [(MIB, False)])])
+def test_zeroes_make_holes_unless_told_otherwise(
+    bench: Bench, tmp_path: Path, flags: int, holes: list[tuple[int, bool]]
+) -> None:
+    """NO_HOLE wants the room kept."""
+    path = tmp_path / "disk"
+    path.write_bytes(CONTENT)
+    image = FileImage(path, writable=True)
+    bench.take(bench.join(image), 16, peer.request(WRITE_ZEROES, length=512 * KIB, flags=flags))
+    assert image.read_at(0, MIB) == bytes(512 * KIB) + CONTENT[512 * KIB : MIB]
+    assert image.extents(0, MIB) == holes
+
+
+def test_trimmed_ranges_take_no_room(bench: Bench, tmp_path: Path) -> None:
+    """Also with FUA; an image without holes answers a hint it can't follow."""
+    path = tmp_path / "disk"
+    path.write_bytes(CONTENT)
+    image = FileImage(path, writable=True)
+    got = bench.take(bench.join(image), 16, peer.request(TRIM, length=MIB, flags=1))
+    assert replies_of(got, {0: 0})
+    assert image.extents(0, 2 * MIB) == [(MIB, True), (MIB, False)]
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_large_reads_come_from_the_page_cache(bench: Bench, tmp_path: Path, structured: bool) -> None:
+    """By sendfile, more than the socket takes at once, between small ones; with padding behind the file's end too."""
+    path = tmp_path / "root"
+    path.write_bytes(CONTENT + b"odd")
+    image = PaddedImage(FileImage(path), multiple=512)
+    whole = CONTENT + b"odd" + bytes(509)
+    client = bench.join(image, structured=structured)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * KIB)
+    sizes = [512, MIB, 40 * KIB, 512, 4 * MIB, 3 * MIB, 64 * KIB, 512]
+    ranges = [(len(whole) - size if size % MIB else 0, size) for size in sizes]
+    flags = 4 if structured else 0  # DF: one chunk each
+    asked = b"".join(
+        peer.request(READ, cookie=n, offset=at, length=size, flags=flags) for n, (at, size) in enumerate(ranges)
+    )
+    head = 28 if structured else 16
+    got = bench.take(client, sum(sizes) + head * len(sizes), asked)
+    at = 0
+    found = {}
+    while at < len(got):
+        cookie = int.from_bytes(got[at + 8 : at + 16], "big")
+        found[cookie] = got[at + head : at + head + sizes[cookie]]
+        at += head + sizes[cookie]
+    assert found == {n: whole[at : at + size] for n, (at, size) in enumerate(ranges)}
+
+
+def test_a_file_that_shrinks_under_a_reply_ends_its_client(bench: Bench, tmp_path: Path) -> None:
+    """The header promised bytes that are no more: only the end of the connection says so."""
+    path = tmp_path / "root"
+    path.write_bytes(CONTENT)
+    client = bench.join(FileImage(path))
+    client.send(peer.request(READ, length=SIZE) * 4)
+    while bench.pump.connections()[1].unsent == 0:  # the socket is full, the rest of a reply waits
+        bench.run()
+    os.truncate(path, 512)
+    received = 0
+    bench.start()
+    while piece := receive_slowly(client):
+        received += len(piece)
+    assert received < 4 * (SIZE + 16)
+    bench.run_until_closed(1)
+    assert bench.closed() == ["image_shortened"]
 
 
 def test_too_much_sent_ahead_is_not_adopted(bench: Bench) -> None:
