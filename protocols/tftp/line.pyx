@@ -37,8 +37,8 @@ cdef void end_transfer(Station *station, Transfer *transfer, Ending ending, cons
     close(transfer.fd)
     transfer.fd = -1
     drop_alarm(station, transfer)
-    if station.holder == transfer:
-        station.holder = NULL
+    if station.stage.owner == transfer:
+        station.stage.owner = NULL
     if station.alone == transfer:
         station.alone = NULL
     transfer.next_ended = NULL

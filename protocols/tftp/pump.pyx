@@ -73,6 +73,7 @@ cdef class Seat:
         if self.transfer != NULL:
             free(self.transfer.piece)
             free(self.transfer.offer)
+            free(self.transfer.shelf.bytes)
         free(self.transfer)
 
 
@@ -179,6 +180,7 @@ cdef int set_terms(Transfer *transfer, terms, uint64_t size) except -1:
     if not MIN_BLKSIZE <= transfer.blksize <= MAX_BLKSIZE or not 1 <= transfer.windowsize <= MAX_WINDOWSIZE:
         raise ValueError(f"blksize {terms.blksize} and windowsize {terms.windowsize} are no terms")
     transfer.together = min(SEGMENTS, SEND_MOST // (HEAD + transfer.blksize))
+    transfer.window_length = <size_t> transfer.windowsize * transfer.blksize
     transfer.size = size
     transfer.last = size // transfer.blksize + 1
     return 0
@@ -232,8 +234,9 @@ cdef class TftpPump(Pump):
         self.station.lane = &self.lane
         self.station.timer = -1
         self._take_rules()
-        self.station.stage = <char *> malloc(STAGE)
-        if self.station.stage == NULL:
+        self.station.stage.room = STAGE
+        self.station.stage.bytes = <char *> malloc(HEAD + STAGE)
+        if self.station.stage.bytes == NULL:
             raise MemoryError
         self.station.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
         if self.station.timer < 0:
@@ -242,7 +245,7 @@ cdef class TftpPump(Pump):
 
     def __dealloc__(self):
         self.shut()
-        free(self.station.stage)
+        free(self.station.stage.bytes)
         free(self.station.alarms)
         if self.station.timer >= 0:
             close(self.station.timer)

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 
 from protocols.tftp.line cimport end_transfer
 from protocols.tftp.station cimport (
-    BROKEN, HEAD, NOTHING, READ_AHEAD, SEGMENTS, Piece, Station, Transfer, sockaddr_in,
+    BROKEN, HEAD, NOTHING, PIECE, SEGMENTS, SHELF, Piece, Shelf, Station, Transfer, sockaddr_in,
 )
 from storage.image cimport Image
 from storage.workers cimport TASK_READ, submit
@@ -156,13 +156,14 @@ cdef int send_messages(Station *station, Transfer *transfer, char *payload, uint
     return done
 
 
-cdef int send_blocks(Station *station, Transfer *transfer, char *payload, uint32_t count) noexcept nogil:
+cdef int send_blocks(Station *station, Transfer *transfer, Shelf *shelf, char *payload, uint32_t count) noexcept nogil:
     # The next blocks of the window; how many went out, less than all when the socket is full.
     cdef int sent
     if count == 1:
-        # Its head takes the place of bytes before it, which the stage then holds no more.
+        # Its head takes the place of bytes before it, which the shelf then holds no more.
         write_head(<uint8_t *> payload - HEAD, transfer.next)
-        station.held_since = (transfer.next - 1) * transfer.blksize
+        if shelf.owner == transfer:
+            shelf.since = max(shelf.since, (transfer.next - 1) * transfer.blksize)
         return send_packet(station, transfer, payload - HEAD, HEAD + payload_of(transfer, transfer.next))
     if not transfer.is_plain:
         sent = send_segments(station, transfer, payload, count)
@@ -185,7 +186,7 @@ cdef void break_off(Station *station, Transfer *transfer, int failed) noexcept n
 cdef void ask_workers(Station *station, Transfer *transfer, uint64_t offset, size_t length) noexcept nogil:
     # For these bytes and some that follow; the transfer has its next turn when they are here.
     cdef Piece *piece
-    length = <size_t> min(<uint64_t> max(length, <size_t> READ_AHEAD), transfer.size - offset)
+    length = <size_t> min(<uint64_t> max(length, <size_t> PIECE), transfer.size - offset)
     forget_piece(transfer)
     piece = <Piece *> malloc(sizeof(Piece) + length)
     if piece == NULL:
@@ -208,79 +209,98 @@ cdef void ask_workers(Station *station, Transfer *transfer, uint64_t offset, siz
         station.waiting = transfer
 
 
-cdef bint is_held(const Station *station, const Transfer *transfer, uint64_t offset, size_t length) noexcept nogil:
-    cdef uint64_t end = station.held_offset + station.held_length
-    return station.holder == transfer and station.held_since <= offset and offset + length <= end
+cdef Shelf *shelf_of(Station *station, Transfer *transfer) noexcept nogil:
+    # Its own where that holds more than one window; where there is no memory for that the stage will do.
+    if 2 * transfer.window_length > SHELF:
+        return &station.stage
+    if transfer.shelf.bytes == NULL:
+        transfer.shelf.bytes = <char *> malloc(HEAD + SHELF)
+        if transfer.shelf.bytes == NULL:
+            return &station.stage
+        transfer.shelf.room = SHELF
+    return &transfer.shelf
 
 
-cdef bint take_from_piece(Station *station, Transfer *transfer, uint64_t offset, size_t length) noexcept nogil:
+cdef bint holds(const Shelf *shelf, const Transfer *transfer, uint64_t offset, size_t length) noexcept nogil:
+    return shelf.owner == transfer and shelf.since <= offset and offset + length <= shelf.offset + shelf.length
+
+
+cdef void put_on(Shelf *shelf, Transfer *transfer, uint64_t offset, size_t length) noexcept nogil:
+    shelf.owner = transfer
+    shelf.offset = shelf.since = offset
+    shelf.length = length
+
+
+cdef bint take_from_piece(Shelf *shelf, Transfer *transfer, uint64_t offset, size_t length) noexcept nogil:
     cdef Piece *piece = transfer.piece
     if piece == NULL:
         return False
     if offset < piece.offset or offset + length > piece.offset + piece.length:
         forget_piece(transfer)
         return False
-    memcpy(station.stage + HEAD, <char *> (piece + 1) + (offset - piece.offset), length)
+    memcpy(shelf.bytes + HEAD, <char *> (piece + 1) + (offset - piece.offset), length)
+    put_on(shelf, transfer, offset, length)
     return True
 
 
-cdef ssize_t read_to_stage(Station *station, Transfer *transfer, uint64_t offset, size_t length) noexcept nogil:
+cdef ssize_t read_onto(Shelf *shelf, Transfer *transfer, uint64_t offset, size_t length) noexcept nogil:
     cdef ssize_t got
-    station.holder = NULL
-    got = (<Image> transfer.image).read_now(station.stage + HEAD, length, offset)
+    shelf.owner = NULL
+    got = (<Image> transfer.image).read_now(shelf.bytes + HEAD, length, offset)
     if got == <ssize_t> length:
-        station.holder = transfer
-        station.held_offset = station.held_since = offset
-        station.held_length = length
+        put_on(shelf, transfer, offset, length)
     return got
 
 
-cdef char *find_bytes(Station *station, Transfer *transfer, uint64_t offset, size_t length) noexcept nogil:
-    # On the stage; NULL when they must come from the disk, or can't be had and the transfer is over.
+cdef bint find_bytes(
+    Station *station, Transfer *transfer, Shelf *shelf, uint64_t offset, size_t length
+) noexcept nogil:
+    # False when they must come from the disk, or can't be had and the transfer is over.
     cdef ssize_t got
-    if length == 0:
-        return station.stage + HEAD
-    if not is_held(station, transfer, offset, length):
-        if take_from_piece(station, transfer, offset, length):
-            station.holder = NULL
-            return station.stage + HEAD
-        got = read_to_stage(station, transfer, offset, length)
-        if got == -EAGAIN:
-            ask_workers(station, transfer, offset, length)
-            return NULL
-        if got != <ssize_t> length:
-            break_off(station, transfer, <int> -got if got < 0 else EIO)
-            return NULL
-    return station.stage + HEAD + (offset - station.held_offset)
+    cdef size_t wanted = length
+    if length == 0 or holds(shelf, transfer, offset, length) or take_from_piece(shelf, transfer, offset, length):
+        return True
+    if shelf == &transfer.shelf:
+        wanted = <size_t> min(<uint64_t> shelf.room, transfer.size - offset)
+    got = read_onto(shelf, transfer, offset, wanted)
+    if got == <ssize_t> wanted:
+        return True
+    if got == -EAGAIN:
+        ask_workers(station, transfer, offset, length)
+    else:
+        break_off(station, transfer, <int> -got if got < 0 else EIO)
+    return False
 
 
 cdef void read_ahead(Station *station, Transfer *transfer) noexcept nogil:
     # While a client that is alone takes what was sent: what it will ask for next, if memory has it.
-    cdef uint64_t offset = transfer.sent * transfer.blksize
-    cdef uint64_t window = <uint64_t> transfer.windowsize * transfer.blksize
-    if transfer.due != NOTHING or transfer.is_offering or offset >= transfer.size or window > READ_AHEAD:
+    cdef uint64_t offset = transfer.sent * transfer.blksize, rest
+    cdef Shelf *shelf = shelf_of(station, transfer)
+    if transfer.due != NOTHING or transfer.is_offering or offset >= transfer.size:
         return
-    if not is_held(station, transfer, offset, <size_t> min(window, transfer.size - offset)):
-        read_to_stage(station, transfer, offset, <size_t> min(<uint64_t> READ_AHEAD, transfer.size - offset))
+    rest = transfer.size - offset
+    if transfer.window_length <= shelf.room and not holds(
+        shelf, transfer, offset, <size_t> min(<uint64_t> transfer.window_length, rest)
+    ):
+        read_onto(shelf, transfer, offset, <size_t> min(<uint64_t> shelf.room, rest))
 
 
 cdef void send_window(Station *station, Transfer *transfer) noexcept nogil:
     # What of it is not yet sent, until it is, the socket is full or bytes are missing.
+    cdef Shelf *shelf = shelf_of(station, transfer)
     cdef uint32_t count
-    cdef int sent
     cdef uint64_t offset
+    cdef size_t length
     cdef char *payload
     transfer.deadline = station.now + transfer.rto.wait
     while transfer.next <= transfer.end:
         count = <uint32_t> min(<uint64_t> transfer.together, transfer.end - transfer.next + 1)
         offset = (transfer.next - 1) * transfer.blksize
-        payload = find_bytes(
-            station, transfer, offset, <size_t> min(<uint64_t> count * transfer.blksize, transfer.size - offset)
-        )
-        if payload == NULL:
+        length = <size_t> min(<uint64_t> count * transfer.blksize, transfer.size - offset)
+        if not find_bytes(station, transfer, shelf, offset, length):
             return
-        sent = send_blocks(station, transfer, payload, count)
-        transfer.next += sent
+        payload = shelf.bytes + HEAD + (offset - shelf.offset if length else 0)
+        transfer.next += send_blocks(station, transfer, shelf, payload, count)
         transfer.sent = max(transfer.sent, transfer.next - 1)
         if transfer.is_clogged:
             return
