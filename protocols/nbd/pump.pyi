@@ -22,7 +22,7 @@ class NbdPump(Pump):
         `sock` is detached; `first_bytes` is what the client already sent of transmission, at most 256 KiB.
         Raises: ValueError for more of it or once closed, OSError as epoll does; then the socket stays the caller's.
         """
-    def answer(self, seat: int, reply: bytes) -> None:
-        """Send the reply to a StatusAsked; nothing when its client is gone."""
+    def answer(self, number: int, reply: bytes) -> None:
+        """Send the reply to a StatusAsked to the seat of that number; nothing when its client is gone."""
     def connections(self) -> dict[int, Sums]:
         """What every living client has done, by seat."""

@@ -20,9 +20,9 @@ class TftpPump(Pump):
         Raises: ValueError for impossible terms or once closed, OSError as epoll does; the socket then stays the
         caller's.
         """
-    def repeat(self, seat: int) -> bool:
+    def repeat(self, number: int) -> bool:
         """The client's request came again: answer again, or know it for a late duplicate; False if it began anew."""
-    def abandon(self, seat: int) -> Ended | None:
+    def abandon(self, number: int) -> Ended | None:
         """The client began something else: end without a word. The end, which is told only here; None if it is over."""
     def sizes(self) -> dict[int, int]:
         """Payload bytes that each living transfer's client acknowledged, by seat."""

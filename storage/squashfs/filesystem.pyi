@@ -8,7 +8,7 @@ from storage.squashfs.cache import Cache
 from storage.squashfs.file import SquashfsFile
 from storage.squashfs.values import Entry, Status, Summary
 
-Place = bytes | str | int
+_Place = bytes | str | int
 """A path, or a reference as in `Entry.reference`."""
 
 class Squashfs:
@@ -33,29 +33,29 @@ class Squashfs:
     @property
     def root(self) -> int:
         """The reference of its top folder."""
-    def lookup(self, path: Place, *, follow: bool = True) -> int:
+    def lookup(self, path: _Place, *, follow: bool = True) -> int:
         """The reference of what `path` names; with `follow` false, of a symlink itself if it is the last name."""
     def find_number(self, number: int) -> int:
         """The reference of the inode of that number, by the export table.
 
         Raises: OSError with EOPNOTSUPP when the image has no such table, FileNotFoundError when there is no such inode.
         """
-    def status(self, at: Place) -> Status:
+    def status(self, at: _Place) -> Status:
         """What an inode says: kind, mode, owners, time, size."""
-    def scan(self, at: Place) -> Iterator[Entry]:
+    def scan(self, at: _Place) -> Iterator[Entry]:
         """The entries of a directory in the order of the image: names as bytes, sorted."""
-    def listdir(self, at: Place) -> list[Entry]:
+    def listdir(self, at: _Place) -> list[Entry]:
         """As `scan`, in a list. Raises: OutOfRangeError when there are more than 2,097,152."""
-    def walk(self, at: Place = b"/") -> Iterator[tuple[bytes, Entry]]:
+    def walk(self, at: _Place = b"/") -> Iterator[tuple[bytes, Entry]]:
         """Everything below a directory: path from there, without a slash before it, and entry; symlinks as they are.
 
         A directory comes before what is in it. Raises: CorruptError when directories go round in circles.
         """
-    def readlink(self, at: Place) -> bytes:
+    def readlink(self, at: _Place) -> bytes:
         """The target of a symlink. Raises: OSError with EINVAL when it is none."""
-    def xattrs(self, at: Place) -> dict[bytes, bytes]:
+    def xattrs(self, at: _Place) -> dict[bytes, bytes]:
         """The extended attributes: whole names (user., trusted., security.) and values."""
-    def open_file(self, at: Place) -> SquashfsFile:
+    def open_file(self, at: _Place) -> SquashfsFile:
         """A regular file as an image. Raises: IsADirectoryError, or OSError with EINVAL when it is something else."""
 
 def open(image: Image, *, blocks: Cache, metadata: Cache) -> Squashfs:
