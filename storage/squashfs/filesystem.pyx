@@ -259,7 +259,7 @@ cdef class Squashfs:
             self._check_walk(reference in seen, listed > listed_most, prefix.count(b"/"))
             seen.add(reference)
             if inode.kind != DIRECTORY:
-                refuse(errno.ENOTDIR, at)
+                self._refuse_step(at, prefix)
             below = []
             for entry in scan(self.volume, &inode):
                 path = prefix + entry.name
@@ -267,6 +267,12 @@ cdef class Squashfs:
                 if entry.kind == Kind.DIRECTORY:
                     below.append((path + b"/", entry.reference))
             ahead += below[::-1]
+
+    cdef object _refuse_step(self, at, bytes prefix):
+        cdef Fault fault
+        if not prefix:
+            refuse(errno.ENOTDIR, at)
+        require(corrupt(&fault, "what an entry calls a directory is none", self.volume.super.inode_table), &fault)
 
     cdef object _check_walk(self, bint is_seen, bint is_over, size_t depth):
         cdef Fault fault
@@ -331,6 +337,7 @@ cdef dict read_options(Volume volume):
 
 def open(Image image not None, *, Cache blocks not None, Cache metadata not None):
     cdef Squashfs opened = Squashfs.__new__(Squashfs)
+    cdef Fault fault
     if blocks is metadata:
         raise ValueError("metadata needs a cache of its own")
     opened.image = image
@@ -346,5 +353,5 @@ def open(Image image not None, *, Cache blocks not None, Cache metadata not None
         flags=opened.volume.super.flags,
     )
     if opened.status(opened.root).kind is not Kind.DIRECTORY:
-        refuse(errno.ENOTDIR, b"/")
+        require(corrupt(&fault, "the root is no directory", opened.volume.super.inode_table), &fault)
     return opened
