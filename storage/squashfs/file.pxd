@@ -19,4 +19,4 @@ cdef class SquashfsFile(Image):
         self, char *into, size_t length, uint64_t offset, bint may_wait, Fault *fault
     ) noexcept nogil
 
-cdef SquashfsFile make_file(Volume volume, const Inode *inode)
+cdef SquashfsFile make_file(Volume volume, uint64_t reference, Inode *inode)

@@ -5,7 +5,7 @@ Blocks that are compressed go through the cache; blocks stored as they are, and 
 the ones and the others are nothing. A read is answered from one block after the other, one pin at a time.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, ENXIO
+from libc.errno cimport EAGAIN, ENOMEM, ENXIO
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -16,6 +16,7 @@ from storage.squashfs.cache cimport Block, hold_now, release
 from storage.squashfs.fault cimport Fault, corrupt, failed, out_of_range, raise_fault
 from storage.squashfs.format cimport (
     BLOCKS_MOST,
+    FILE,
     NO_FRAGMENT,
     NO_TABLE,
     STORED_BLOCK,
@@ -24,11 +25,12 @@ from storage.squashfs.format cimport (
     le32,
     le64,
 )
-from storage.squashfs.volume cimport Volume, hold_block, read_base, read_entry, read_metadata
+from storage.squashfs.volume cimport Volume, hold_block, read_base, read_entry, read_inode, read_metadata
 
 cdef enum:
     STRIDE = 32             # blocks from one remembered start to the next: the rest is added up
     FRAGMENT_BYTES = 16     # of a fragment's entry: 0 start  8 size  12 unused
+    SHORT = 65536           # bytes copied in less time than another thread takes to hand the GIL back
 
 READ_MAX = 64 << 20  # bytes of one read_at, as of every image
 
@@ -78,9 +80,12 @@ cdef class SquashfsFile(Image):
         cdef bytes out = buffer_for(self, offset, length)
         cdef char *into = PyBytes_AS_STRING(out)
         cdef Fault fault
-        cdef ssize_t got
-        with nogil:
-            got = self.fetch(into, length, offset, True, &fault)
+        cdef ssize_t got = -EAGAIN
+        if length <= SHORT and is_one_block(self, offset, length):
+            got = self.fetch(into, length, offset, False, &fault)
+        if got == -EAGAIN:
+            with nogil:
+                got = self.fetch(into, length, offset, True, &fault)
         if got < 0:
             raise_fault(&fault)
         return out
@@ -112,6 +117,11 @@ cdef class SquashfsFile(Image):
                 found.append((until - offset, is_hole))
             offset = until
         return found
+
+
+cdef bint is_one_block(SquashfsFile file, uint64_t offset, size_t length) noexcept nogil:
+    cdef uint32_t block_size = file.volume.super.block_size
+    return length and offset // block_size == (offset + length - 1) // block_size
 
 
 cdef bytes buffer_for(SquashfsFile file, uint64_t offset, size_t length):
@@ -253,34 +263,43 @@ cdef int read_sizes(SquashfsFile file, const Inode *inode, Fault *fault) noexcep
     return 0
 
 
-cdef SquashfsFile make_file(Volume volume, const Inode *inode):
-    """The file whose inode that is; the list of its blocks is read here, and only here."""
-    cdef SquashfsFile file = SquashfsFile.__new__(SquashfsFile)
-    cdef uint32_t block_size = volume.super.block_size
-    cdef bint has_fragment = inode.fragment != NO_FRAGMENT
-    cdef Fault fault
-    cdef int result = 0
-    file.volume = volume
+cdef int lay_out(SquashfsFile file, const Inode *inode, Fault *fault) noexcept nogil:
+    """Learn where all of it lies; the list of its blocks is read here, and only here."""
+    cdef uint32_t block_size = file.volume.super.block_size
+    cdef int result
     file.size = inode.size
-    file.version = f"{volume.base.version}-{inode.reference:x}"
     file.blocks = inode.size // block_size
     if inode.size % block_size:
-        if has_fragment:
+        if inode.fragment != NO_FRAGMENT:
             file.tail = inode.size % block_size
         else:
             file.blocks += 1
     if file.blocks > BLOCKS_MOST:
-        out_of_range(&fault, "a file has more blocks than the limit", volume.super.inode_table)
-        raise_fault(&fault)
+        return out_of_range(fault, "a file has more blocks than the limit", file.volume.super.inode_table)
     file.sizes = <uint32_t *> malloc(file.blocks * 4 + 4)
     file.starts = <uint64_t *> malloc((file.blocks // STRIDE + 1) * 8)
     if file.sizes == NULL or file.starts == NULL:
-        raise MemoryError
+        return failed(fault, ENOMEM, file.volume.super.inode_table)
+    if file.tail:
+        result = find_fragment(file, inode, fault)
+        if result < 0:
+            return result
+    return read_sizes(file, inode, fault)
+
+
+cdef SquashfsFile make_file(Volume volume, uint64_t reference, Inode *inode):
+    """The file at `reference`, or None where its inode, which is told, is no file."""
+    cdef SquashfsFile file = SquashfsFile.__new__(SquashfsFile)
+    cdef Fault fault
+    cdef int result
+    file.volume = volume
     with nogil:
-        if file.tail:
-            result = find_fragment(file, inode, &fault)
-        if result == 0:
-            result = read_sizes(file, inode, &fault)
+        result = read_inode(volume, reference, inode, &fault)
+        if result == 0 and inode.kind == FILE:
+            result = lay_out(file, inode, &fault)
     if result < 0:
         raise_fault(&fault)
+    if inode.kind != FILE:
+        return None
+    file.version = f"{volume.base.version}-{reference:x}"
     return file

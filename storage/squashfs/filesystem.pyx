@@ -22,7 +22,6 @@ from storage.squashfs.format cimport (
     DIRECTORY,
     ENTRIES_MOST,
     EXTENDED,
-    FILE,
     HAS_OPTIONS,
     LINKS_MOST,
     LZ4,
@@ -61,30 +60,47 @@ cdef object refuse(int number, path):
     raise OSError(number, os.strerror(number), path)
 
 
+cdef enum:
+    BATCH = 32  # entries read for Python at once: giving up the GIL for each would cost more than reading it
+
+
 cdef class Scan:
     """The entries of one directory, one after the other."""
 
     cdef Volume volume
     cdef Listing listing
+    cdef Found[BATCH] batch
+    cdef int read
+    cdef int taken
+    cdef Fault fault
+    cdef int result  # of the read behind the last in the batch: 1, 0 at the end, or negative
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        cdef Found found
-        cdef Fault fault
-        cdef int result
-        with nogil:
-            result = next_entry(self.volume, &self.listing, &found, &fault)
-        require(result, &fault)
-        if result == 0:
+        cdef Found *found
+        if self.taken == self.read and self.result == 1:
+            self._fill()
+        if self.taken == self.read:
+            require(self.result, &self.fault)
             raise StopIteration
+        found = &self.batch[self.taken]
+        self.taken += 1
         return Entry(found.name[:found.length], KINDS[found.kind], found.reference)
+
+    cdef void _fill(self):
+        self.read = self.taken = 0
+        with nogil:
+            while self.read < BATCH and self.result == 1:
+                self.result = next_entry(self.volume, &self.listing, &self.batch[self.read], &self.fault)
+                self.read += self.result == 1
 
 
 cdef Scan scan(Volume volume, const Inode *directory):
     cdef Scan made = Scan.__new__(Scan)
     made.volume = volume
+    made.result = 1
     start_listing(volume, directory, &made.listing)
     return made
 
@@ -210,9 +226,11 @@ cdef class Squashfs:
         cdef uint32_t uid, gid
         cdef Fault fault
         cdef int result
-        self._load(self.lookup(at), &inode)
+        cdef uint64_t reference = self.lookup(at)
         with nogil:
-            result = read_owner(self.volume, inode.uid_index, &uid, &fault)
+            result = read_inode(self.volume, reference, &inode, &fault)
+            if result == 0:
+                result = read_owner(self.volume, inode.uid_index, &uid, &fault)
             if result == 0:
                 result = read_owner(self.volume, inode.gid_index, &gid, &fault)
         require(result, &fault)
@@ -298,12 +316,10 @@ cdef class Squashfs:
 
     def open_file(self, at):
         cdef Inode inode
-        self._load(self.lookup(at), &inode)
-        if inode.kind == DIRECTORY:
-            refuse(errno.EISDIR, at)
-        if inode.kind != FILE:
-            refuse(errno.EINVAL, at)
-        return make_file(self.volume, &inode)
+        file = make_file(self.volume, self.lookup(at), &inode)
+        if file is None:
+            refuse(errno.EISDIR if inode.kind == DIRECTORY else errno.EINVAL, at)
+        return file
 
 
 cdef uint64_t listings_most(Volume volume) noexcept nogil:
