@@ -203,6 +203,22 @@ def test_names_that_are_paths(pack: Callable[..., bytes], name: str, bad: str) -
         squashfs.open(BytesImage(damaged)).listdir("sub")
 
 
+def test_an_entry_that_calls_a_file_a_directory(pack: Callable[..., bytes]) -> None:
+    """The walk that goes into it says that the image is corrupt, not that the caller was wrong."""
+    data = pack(*PLAIN)
+    at = data.index(b"file", superblock(data, DIRECTORY_TABLE)) - 4
+    with pytest.raises(CorruptError, match="directory is none"):
+        list(squashfs.open(BytesImage(patched(data, at, "<H", Kind.DIRECTORY))).walk())
+
+
+def test_a_root_that_is_no_directory(pack: Callable[..., bytes]) -> None:
+    """Likewise, when it is opened."""
+    data = pack(*PLAIN)
+    file = squashfs.open(BytesImage(data)).lookup("file")
+    with pytest.raises(CorruptError, match="root"):
+        squashfs.open(BytesImage(patched(data, ROOT, "<Q", file)))
+
+
 def test_a_damaged_block_is_told_by_its_place(pack: Callable[..., bytes]) -> None:
     """The offset is that of the block; what does not need it is still read."""
     data = pack(*PLAIN)
