@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-PROTOCOLS = ("nbd", "tftp", "aoe", "http")
+PROTOCOLS = ("nbd", "tftp", "aoe", "http", "squashfs")
 MAX_ROUNDS = 50
 MAX_SECONDS = 60.0
 QUICK = (1, 0.5)  # rounds and seconds of --quick: whether it works, not how fast anything is
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     rounds: Callable[[str], int] = _rounds
     parser.add_argument("--rounds", type=rounds, metavar="N", help="times each cell is run (default: 5; odd is best)")
     parser.add_argument("--seconds", type=_seconds, metavar="S", help="how long each run lasts (default: 2)")
-    parser.add_argument("--only", choices=PROTOCOLS, action="append", help="this protocol; may be repeated")
+    parser.add_argument("--only", choices=PROTOCOLS, action="append", help="this protocol, or format; may be repeated")
     parser.add_argument("--quick", action="store_true", help="one round of half a second")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where results.json and chart.png go")
     return parser

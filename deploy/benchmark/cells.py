@@ -53,6 +53,19 @@ def _http(clients: int, bar: float) -> Cell:
     return Cell("http", name, ("--clients", str(clients)), "bytes", bar)
 
 
+CODECS = ("gzip", "xz", "zstd", "lz4")  # of the images that are read
+CROWD_SIZE = 100_000  # names in the folder in which one is looked for
+
+
+def _read(codec: str, bar: float, python_bar: float) -> tuple[Cell, ...]:
+    name = f"{codec}, every file once"
+    return (
+        Cell("squashfs", name, ("native", codec), "bytes", bar),
+        Cell("squashfs", f"{name}, two threads", ("threads", codec), "bytes", 1.8),
+        Cell("squashfs", f"{name}, from Python", ("python", codec), "bytes", python_bar),
+    )
+
+
 CELLS = (
     _nbd("4 KiB random, 1x1", 1, 1, 4096, 2.4),
     _nbd("4 KiB random, 1x16", 1, 16, 4096, 1.8),
@@ -74,6 +87,12 @@ CELLS = (
     _aoe(16, 16, 1.5, mtu=9000),
     _http(1, 0.9),
     _http(16, 0.9),
+    *_read("gzip", 2.0, 3.0),
+    *_read("xz", 1.0, 1.0),
+    *_read("zstd", 1.3, 3.0),
+    *_read("lz4", 1.3, 3.0),
+    Cell("squashfs", "open, find one of 100,000", ("find",), "requests", 20.0),
+    Cell("squashfs", "4 KiB random, cached", ("random",), "requests", 0.5),
 )
 
 

@@ -8,7 +8,7 @@ from deploy.benchmark.arithmetic import Row
 from deploy.benchmark.table import TITLES, figure
 
 OURS_MET, OURS_SHORT = "#1f6f8b", "#e08e45"  # told apart by lightness as well as hue
-PEER_MARKS = ("o", "s", "^", "D")
+PEER_MARKS = ("o", "s", "^", "D", "v", "P")
 PEER_COLOUR = "#6b6b6b"
 TARGET_COLOUR = "#111111"
 TICKS = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8)

@@ -1,5 +1,6 @@
 """The measuring itself: stages in turn, servers alternating within each round, every sample kept."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from deploy.benchmark.cells import CELLS, CROWDS, MIB, Cell, Crowd
 from deploy.benchmark.fixture import Fixture
 from deploy.benchmark.generators import LoadFailedError
 from deploy.benchmark.stage import Memory, Stage
+from deploy.benchmark.unpacking import make_images, read_once, readers_of
 
 Progress = Callable[[str], None]  # told what runs next, before each run
 
@@ -52,6 +54,9 @@ async def measure(plan: Plan, arena: Arena, fixture: Fixture, folder: Path, prog
     results = Results()
     for protocol in plan.protocols:
         cells = plan.cells(protocol)
+        if protocol == "squashfs":
+            await _measure_readers(cells, arena, folder / "images", plan, results, progress)
+            continue
         for mtu in sorted({cell.mtu for cell in cells}):
             arena.set_mtu(mtu)
             progress(f"{protocol}: servers start")
@@ -78,6 +83,29 @@ async def _measure_cell(cell: Cell, stage: Stage, plan: Plan, results: Results, 
             except LoadFailedError as failure:  # one server's failure is a finding, not the end of the others
                 failed.add(name)
                 results.failures.append(f"{cell.protocol}, {cell.name}, {name}: {failure}")
+
+
+async def _measure_readers(
+    cells: Sequence[Cell], arena: Arena, folder: Path, plan: Plan, results: Results, progress: Progress
+) -> None:
+    """As _measure_cell, of programs that read and end: there is no server to start."""
+    progress("squashfs: images")
+    await asyncio.to_thread(make_images, folder)
+    for cell in cells:
+        samples = results.samples[cell.protocol, cell.name] = defaultdict(list)
+        readers = {reader.name: reader for reader in readers_of(cell)}
+        failed: set[str] = set()
+        for turn in range(plan.rounds):
+            for name in rotated(list(readers), turn):
+                progress(f"squashfs: {cell.name}, {name}, round {turn + 1}")
+                if name in failed:
+                    continue
+                try:
+                    sample = await asyncio.to_thread(read_once, readers[name], cell, folder, plan.seconds, arena)
+                    samples[name].append(sample)
+                except LoadFailedError as failure:
+                    failed.add(name)
+                    results.failures.append(f"squashfs, {cell.name}, {name}: {failure}")
 
 
 async def _measure_crowd(crowd: Crowd, stage: Stage, plan: Plan, results: Results, progress: Progress) -> list[Row]:
@@ -134,6 +162,9 @@ def steps(plan: Plan, contenders: dict[str, int]) -> int:
     total = 0
     for protocol in plan.protocols:
         cells = plan.cells(protocol)
+        if protocol == "squashfs":
+            total += 1 + sum(len(readers_of(cell)) for cell in cells) * plan.rounds
+            continue
         total += len({cell.mtu for cell in cells}) + len(cells) * plan.rounds * contenders[protocol]
         total += len(plan.crowds(protocol)) * (2 + 2 * plan.rounds)
     return total

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from deploy.benchmark.arithmetic import Row
 
-TITLES = {"nbd": "NBD", "tftp": "TFTP", "aoe": "AoE", "http": "HTTP"}
+TITLES = {"nbd": "NBD", "tftp": "TFTP", "aoe": "AoE", "http": "HTTP", "squashfs": "squashfs"}
 
 
 def figure(value: float | None, unit: str) -> str:
