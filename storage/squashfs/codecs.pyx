@@ -163,7 +163,7 @@ cdef ssize_t unpack_lzma(
         return -ENOMEM
     if result == LZMA_MEMLIMIT_ERROR or result == LZMA_OPTIONS_ERROR:
         return -EOPNOTSUPP
-    if result != LZMA_STREAM_END:
+    if result != LZMA_STREAM_END or (is_xz and stream.avail_in):
         return -EIO
     room -= stream.avail_out
     return -EIO if crc != NULL and libdeflate_crc32(0, into, room) != le32(crc) else <ssize_t> room

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.image import FileImage
-from storage.squashfs import Cache, Squashfs, filesystem
+from storage.image import BytesImage, FileImage
+from storage.squashfs import Cache, CorruptError, Squashfs, filesystem
 from storage.squashfs.cache import CAPACITY_LEAST
 from storage.workers import Workers
 from tests.storage.squashfs.trees import Tool, content, make_image
@@ -149,6 +149,24 @@ def test_thrashing(image: Squashfs) -> None:
 
     at_once(8, read)
     assert image.blocks.used <= CAPACITY_LEAST
+
+
+def test_a_damaged_block_is_everybodys(place: Path) -> None:
+    """Who loads it and who waits are told the same, nothing of it stays, and the next one who asks tries again."""
+    data = bytearray(place.read_bytes())
+    start = 96 + 8 + 2  # the first block is behind the superblock and LZ4's options
+    data[start : start + 1000] = b"\xff" * 1000
+    image = filesystem.open(BytesImage(bytes(data)), blocks=Cache(CAPACITY_LEAST), metadata=Cache(CAPACITY_LEAST))
+    file = image.open_file("file")
+
+    def read() -> None:
+        with pytest.raises(CorruptError):
+            file.read_at(0, BLOCK)
+
+    at_once(16, read)
+    assert image.blocks.used == 0
+    assert image.blocks.hits + image.blocks.misses == 16
+    at_once(1, read)
 
 
 def test_room_that_all_wait_for(tool: Tool, tmp_path: Path, workers: Workers) -> None:

@@ -99,6 +99,27 @@ def test_damaged(codec: Compressor) -> None:
     assert unpack_block(codec, packed, len(plain)) == plain
 
 
+@pytest.mark.parametrize("check", [lzma.CHECK_CRC32, lzma.CHECK_CRC64, lzma.CHECK_SHA256])
+def test_xz_checks_what_it_unpacked(check: int) -> None:
+    """By whichever check a block has: a block that stores its bytes, and one of them another."""
+    plain = random.Random(3).randbytes(3000)
+    packed = lzma.compress(plain, check=check, filters=FILTERS)
+    at = packed.index(plain[1000:1020])
+    assert unpack_block(XZ, packed, len(plain)) == plain
+    assert errno_of(XZ, packed[:at] + b"x" * 20 + packed[at + 20 :], len(plain)) == errno.EIO
+
+
+def test_xz_without_a_check() -> None:
+    """Nothing is looked for where there is none."""
+    assert unpack_block(XZ, lzma.compress(WORDS, check=lzma.CHECK_NONE, filters=FILTERS), len(WORDS)) == WORDS
+
+
+def test_xz_of_several_streams() -> None:
+    """One behind the other is no block of squashfs."""
+    packed = lzma.compress(NAME, check=lzma.CHECK_CRC32, filters=FILTERS)
+    assert errno_of(XZ, packed + packed, 2 * len(NAME)) == errno.EIO
+
+
 @pytest.mark.parametrize("form", [lzma.FORMAT_XZ, lzma.FORMAT_ALONE])
 def test_dictionaries_beyond_any_block(form: int) -> None:
     """64 MiB of memory for one block is refused, whatever the block says."""
