@@ -224,6 +224,10 @@ cdef int read_tail(
     return result
 
 
+cdef bint is_inside(Volume volume, uint64_t start, uint32_t length) noexcept nogil:
+    return start <= volume.super.bytes_used and length <= volume.super.bytes_used - start
+
+
 cdef int find_fragment(SquashfsFile file, const Inode *inode, Fault *fault) noexcept nogil:
     cdef unsigned char[FRAGMENT_BYTES] entry
     cdef uint64_t table = file.volume.super.fragment_table
@@ -240,13 +244,15 @@ cdef int find_fragment(SquashfsFile file, const Inode *inode, Fault *fault) noex
     file.fragment_offset = inode.offset
     if packed_bytes(file.fragment_size) > block_size:
         return out_of_range(fault, "a fragment is larger than a block", file.fragment_start)
+    if not is_inside(file.volume, file.fragment_start, packed_bytes(file.fragment_size)):
+        return out_of_range(fault, "a fragment lies outside of the image", file.fragment_start)
     return 0
 
 
 cdef int read_sizes(SquashfsFile file, const Inode *inode, Fault *fault) noexcept nogil:
     """The list of block sizes, each checked, and where in the image the blocks start."""
     cdef Cursor at = inode.rest
-    cdef uint64_t start = inode.start, used = file.volume.super.bytes_used, number
+    cdef uint64_t start = inode.start, number
     cdef uint32_t size
     cdef int result = read_metadata(file.volume, &at, <char *> file.sizes, file.blocks * 4, fault)
     if result < 0:
@@ -257,7 +263,7 @@ cdef int read_sizes(SquashfsFile file, const Inode *inode, Fault *fault) noexcep
         size = file.sizes[number] = le32(<unsigned char *> &file.sizes[number])
         if packed_bytes(size) > file.volume.super.block_size:
             return out_of_range(fault, "a block's size is over that of blocks", start)
-        if start > used or packed_bytes(size) > used - start:
+        if not is_inside(file.volume, start, packed_bytes(size)):
             return out_of_range(fault, "a block lies outside of the image", start)
         start += packed_bytes(size)
     return 0

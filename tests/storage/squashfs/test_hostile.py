@@ -219,6 +219,15 @@ def test_a_root_that_is_no_directory(pack: Callable[..., bytes]) -> None:
         squashfs.open(BytesImage(patched(data, ROOT, "<Q", file)))
 
 
+@pytest.mark.parametrize("start", [1 << 20, 1 << 63, (1 << 64) - 1])
+def test_a_fragment_outside_of_the_image(pack: Callable[..., bytes], start: int) -> None:
+    """Refused when its file is opened: a stored one would be read as it is, by whatever the base makes of the place."""
+    data = pack(*PLAIN, "-noF")
+    table = superblock(data, superblock(data, FRAGMENT_TABLE))
+    with pytest.raises(OutOfRangeError, match="fragment"):
+        squashfs.open(BytesImage(patched(data, table + 2, "<Q", start))).open_file("sub/tail")
+
+
 def test_a_damaged_block_is_told_by_its_place(pack: Callable[..., bytes]) -> None:
     """The offset is that of the block; what does not need it is still read."""
     data = pack(*PLAIN)
