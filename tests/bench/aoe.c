@@ -245,9 +245,11 @@ int main(int argc, char **argv)
     run(epoll);
     cpu = cpu_seconds() - cpu;
     printf("{\"requests\": %llu, \"total\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"cpu_seconds\": %.6f, "
-           "\"resent\": %llu, \"p50_us\": %.2f, \"p99_us\": %.2f}\n",
+           "\"resent\": %llu, ",
            (unsigned long long)requests, (unsigned long long)total,
            (unsigned long long)requests * (uint64_t)sectors * 512, (double)run_ns / 1e9, cpu,
-           (unsigned long long)resent, quantile_us(0.5), quantile_us(0.99));
+           (unsigned long long)resent);
+    print_latencies();
+    puts("}");
     return 0;
 }

@@ -30,9 +30,11 @@
 
 #define STALL_NS 20000000000ull /* a server silent for so long has failed: no cell is that slow */
 #define SUB 64                  /* steps in each power of two of the latency histogram: 1.6 % apart */
+#define EVICT_NS 10000000ull    /* so often --evict drops the pages of its file */
 
 static const char *program;
-static uint64_t histogram[64 * SUB];
+static uint64_t histogram[64 * SUB], longest;
+static int evicted = -1; /* --evict's file */
 static const unsigned char *reference; /* --compare's file, mapped */
 static size_t reference_size;
 
@@ -107,8 +109,27 @@ static inline void compare(uint64_t offset, const void *data, size_t length)
         die(1, "the bytes at offset %llu are not the file's", (unsigned long long)offset);
 }
 
+static inline void open_evicted(const char *path)
+{
+    evicted = open(path, O_RDONLY | O_CLOEXEC);
+    if (evicted < 0)
+        die(2, "--evict: %s: %s", path, strerror(errno));
+}
+
+/* Drop what memory has of --evict's file, again and again: whoever reads it waits for the disk. */
+static inline void evict(uint64_t now)
+{
+    static uint64_t last;
+    if (evicted < 0 || now - last < EVICT_NS)
+        return;
+    last = now;
+    posix_fadvise(evicted, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static inline void record_latency(uint64_t ns)
 {
+    if (ns > longest)
+        longest = ns;
     unsigned power = ns < SUB ? 0 : 63 - (unsigned)__builtin_clzll(ns);
     unsigned step = power < 6 ? (unsigned)ns : (unsigned)(ns >> (power - 6)) - SUB;
     histogram[(power < 6 ? 0 : power - 5) * SUB + step]++;
@@ -128,6 +149,14 @@ static inline double quantile_us(double fraction)
         }
     }
     return 0;
+}
+
+/* The latencies' part of the line of JSON. One in flight at a time is what a booting machine has: each request counts once,
+ * however long it took, so a server that stops for long shows in max_us, not in p99_us. */
+static inline void print_latencies(void)
+{
+    printf("\"p50_us\": %.2f, \"p99_us\": %.2f, \"max_us\": %.2f", quantile_us(0.5), quantile_us(0.99),
+           (double)longest / 1e3);
 }
 
 static inline int tcp_connect(const struct sockaddr_in *peer)
@@ -181,6 +210,47 @@ static inline int watch(int epoll, int fd, uint32_t index, int operation)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
     return epoll_ctl(epoll, operation, fd, &event);
+}
+
+/* A client that asks and never reads: `words` again and again, as far as the server takes them. */
+struct mute {
+    int fd;
+    size_t at; /* of the words, what was said */
+};
+
+static inline uint64_t speak(struct mute *mute, const char *words, size_t length)
+{
+    uint64_t said = 0;
+    for (;;) {
+        ssize_t n = send(mute->fd, words + mute->at, length - mute->at, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN)
+            return said;
+        if (n < 0) { /* the server had enough of it */
+            close(mute->fd);
+            return said;
+        }
+        mute->at = (mute->at + (size_t)n) % length;
+        said += mute->at == 0;
+    }
+}
+
+/* All of them until the time is over; how often the words were said. */
+static inline uint64_t speak_without_listening(struct mute *mutes, long count, const void *words, size_t length,
+                                               uint64_t run_ns)
+{
+    struct epoll_event events[256];
+    uint64_t until = now_ns() + run_ns, said = 0, now;
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    for (long i = 0; i < count; i++) {
+        struct epoll_event event = {.events = EPOLLOUT, .data.ptr = &mutes[i]};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, mutes[i].fd, &event);
+    }
+    while ((now = now_ns()) < until) {
+        int ready = epoll_wait(epoll, events, 256, (int)((until - now) / 1000000) + 1);
+        for (int i = 0; i < ready; i++)
+            said += speak(events[i].data.ptr, words, length);
+    }
+    return said;
 }
 
 /* Tell the driver that counting starts now: what came before, connecting and negotiating, is nobody's throughput. */

@@ -20,6 +20,7 @@ static struct client *all;
 static char request[1200];
 static size_t request_length;
 static unsigned char *scratch;
+static bool is_mute;
 
 static void ask(struct client *c)
 {
@@ -101,14 +102,25 @@ static void run(int epoll)
             heard = now_ns();
         else if (now_ns() - heard > STALL_NS)
             die(1, "the server answers no more");
+        evict(now_ns());
     }
+}
+
+/* Every client asks as often as the server takes it, and reads nothing. */
+static void run_mute(void)
+{
+    struct mute *mutes = calloc((size_t)clients, sizeof *mutes);
+    for (long i = 0; i < clients; i++)
+        mutes[i].fd = all[i].fd;
+    speak_without_listening(mutes, clients, request, request_length, run_ns);
 }
 
 static void parse(int argc, char **argv)
 {
     static const struct option options[] = {
         {"address", 1, 0, 'a'}, {"port", 1, 0, 'p'},    {"path", 1, 0, 'f'}, {"clients", 1, 0, 'c'},
-        {"seconds", 1, 0, 't'}, {"compare", 1, 0, 'm'}, {0, 0, 0, 0}};
+        {"seconds", 1, 0, 't'}, {"compare", 1, 0, 'm'}, {"mute", 0, 0, 'u'}, {"evict", 1, 0, 'v'},
+        {0, 0, 0, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
         case 'a': address = optarg; break;
         case 'p': port = number("port", optarg, 1, 65535); break;
@@ -116,6 +128,8 @@ static void parse(int argc, char **argv)
         case 'c': clients = number("clients", optarg, 1, 10000); break;
         case 't': run_ns = duration(optarg); break;
         case 'm': map_reference(optarg); break;
+        case 'u': is_mute = true; break;
+        case 'v': open_evicted(optarg); break;
         default: exit(2); /* getopt has said why */
         }
     if (optind < argc)
@@ -142,10 +156,15 @@ int main(int argc, char **argv)
     }
     announce_start();
     double cpu = cpu_seconds();
-    run(epoll);
+    if (is_mute)
+        run_mute();
+    else
+        run(epoll);
     cpu = cpu_seconds() - cpu;
-    printf("{\"requests\": %llu, \"bytes\": %llu, \"total_bytes\": %llu, \"seconds\": %.6f, \"cpu_seconds\": %.6f}\n",
+    printf("{\"requests\": %llu, \"bytes\": %llu, \"total_bytes\": %llu, \"seconds\": %.6f, \"cpu_seconds\": %.6f, ",
            (unsigned long long)answers, (unsigned long long)bytes, (unsigned long long)total_bytes,
            (double)run_ns / 1e9, cpu);
+    print_latencies();
+    puts("}");
     return 0;
 }

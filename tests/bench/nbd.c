@@ -30,7 +30,7 @@ struct connection {
 
 static const char *address = "127.0.0.1", *export_name = "";
 static long port = 10809, connections = 1, depth = 1, size = 4096;
-static bool sequential, use_go;
+static bool sequential, use_go, is_mute;
 static uint64_t run_ns = 1000000000ull, export_size, seed = 88172645463325252ull, deadline;
 static uint64_t requests, total, in_flight;
 static struct connection *all;
@@ -230,6 +230,27 @@ static void run(int epoll)
             die(1, "the server answers no more");
         for (int i = 0; i < ready; i++)
             on_readable(&all[events[i].data.u32]);
+        evict(now_ns());
+    }
+}
+
+/* Every connection asks for as much as the server takes, and reads nothing. */
+static void run_mute(void)
+{
+    struct mute *mutes = calloc((size_t)connections, sizeof *mutes);
+    for (long i = 0; i < connections; i++)
+        mutes[i].fd = all[i].fd;
+    for (unsigned slot = 0; slot < (unsigned)depth; slot++)
+        prepare(&all[0], slot, &batch[slot], 0);
+    total = (uint64_t)depth *
+            speak_without_listening(mutes, connections, batch, (size_t)depth * sizeof *batch, run_ns);
+}
+
+static void take_leave(void)
+{
+    for (long i = 0; i < connections; i++) {
+        struct request end = {htobe32(REQUEST_MAGIC), 0, htobe16(2), 0, 0, 0}; /* NBD_CMD_DISC */
+        send_all(all[i].fd, &end, sizeof end);
     }
 }
 
@@ -238,7 +259,8 @@ static void parse(int argc, char **argv)
     static const struct option options[] = {
         {"address", 1, 0, 'a'}, {"port", 1, 0, 'p'},    {"export", 1, 0, 'e'},  {"connections", 1, 0, 'c'},
         {"depth", 1, 0, 'd'},   {"size", 1, 0, 's'},    {"seconds", 1, 0, 't'}, {"sequential", 0, 0, 'q'},
-        {"go", 0, 0, 'g'},      {"compare", 1, 0, 'm'}, {0, 0, 0, 0}};
+        {"go", 0, 0, 'g'},      {"compare", 1, 0, 'm'}, {"mute", 0, 0, 'u'},    {"evict", 1, 0, 'v'},
+        {0, 0, 0, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
         case 'a': address = optarg; break;
         case 'p': port = number("port", optarg, 1, 65535); break;
@@ -250,6 +272,8 @@ static void parse(int argc, char **argv)
         case 'q': sequential = true; break;
         case 'g': use_go = true; break;
         case 'm': map_reference(optarg); break;
+        case 'u': is_mute = true; break;
+        case 'v': open_evicted(optarg); break;
         default: exit(2); /* getopt has said why */
         }
     if (optind < argc)
@@ -271,15 +295,17 @@ int main(int argc, char **argv)
     start(epoll, &peer);
     announce_start();
     double cpu = cpu_seconds();
-    run(epoll);
+    if (is_mute)
+        run_mute();
+    else
+        run(epoll);
     cpu = cpu_seconds() - cpu;
-    for (long i = 0; i < connections; i++) {
-        struct request end = {htobe32(REQUEST_MAGIC), 0, htobe16(2), 0, 0, 0}; /* NBD_CMD_DISC */
-        send_all(all[i].fd, &end, sizeof end);
-    }
-    printf("{\"requests\": %llu, \"total\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"cpu_seconds\": %.6f, "
-           "\"p50_us\": %.2f, \"p99_us\": %.2f}\n",
+    if (!is_mute)
+        take_leave();
+    printf("{\"requests\": %llu, \"total\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"cpu_seconds\": %.6f, ",
            (unsigned long long)requests, (unsigned long long)total, (unsigned long long)requests * (uint64_t)size,
-           (double)run_ns / 1e9, cpu, quantile_us(0.5), quantile_us(0.99));
+           (double)run_ns / 1e9, cpu);
+    print_latencies();
+    puts("}");
     return 0;
 }

@@ -1,6 +1,7 @@
 """The load generators against our own servers: they count what was served, and see a wrong byte."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from protocols.nbd.endpoint import NbdServer
 from protocols.nbd.events import ExportClosed
 from protocols.tftp.endpoint import TftpServer
 from protocols.tftp.events import TransferFinished
-from storage.image import BytesImage, Image
+from storage.image import BytesImage, FileImage, Image
 from tests.protocols.network import cable, fresh_network
 
 CONTENT = random.Random(3).randbytes(300_000 // 512 * 512)
@@ -221,7 +222,7 @@ WRONG = [
     ("nbd", "--depth 0"), ("nbd", "--size 100"), ("nbd", "--port x"), ("nbd", "--sideways"), ("nbd", "more"),
     ("nbd", "--seconds 0"), ("nbd", "--address nowhere"), ("nbd", "--compare /nonexistent"), ("tftp", "--blksize 7"),
     ("tftp", "--windowsize 0"), ("tftp", "--clients many"), ("http", "--path linux"), ("http", "--clients -1"),
-    ("aoe", ""), ("aoe", "--depth 65"), ("aoe", "--sectors 18"),
+    ("nbd", "--evict /nonexistent"), ("aoe", ""), ("aoe", "--depth 65"), ("aoe", "--sectors 18"),
 ]  # fmt: skip
 
 
@@ -247,3 +248,49 @@ async def test_counting_starts_once_and_with_the_clients_connected(programs: Pat
         )  # fmt: skip
         await events.arrived(ExportClosed, 2)
     assert started == [None]
+
+
+async def test_a_mute_client_asks_and_never_reads(programs: Path) -> None:
+    """It says how much it asked for and counts no answer; the server has it until it goes."""
+    async with nbd() as (where, events):
+        words = [*where, "--mute", "--connections", "2", "--depth", "4", "--size", "65536"]
+        load = await run(build("nbd", programs), words, seconds=SECONDS)
+        await events.arrived(ExportClosed, 2)
+    assert load.total is not None
+    assert load.total > 0
+    assert (load.requests, load.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", [tftp, http])
+async def test_mute_clients_of_the_others_count_nothing_either(kind: Callable[[], Any], programs: Path) -> None:
+    """They ask for files and leave them at the server."""
+    async with kind() as (where, _):
+        load = await run(build(kind.__name__, programs), [*where, "--mute", "--clients", "3"], seconds=SECONDS)
+    assert (load.requests, load.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", [nbd, tftp, http])
+async def test_latencies_are_in_order(kind: Callable[[], Any], programs: Path) -> None:
+    """Half of them, nearly all of them, the longest: up to the histogram's step of 1.6 %."""
+    async with kind() as (where, _):
+        load = await run(build(kind.__name__, programs), where, seconds=SECONDS)
+    assert load.p50_us is not None and load.p99_us is not None and load.max_us is not None  # noqa: PT018  # for mypy
+    assert 0 < load.p50_us <= load.p99_us <= load.max_us * 1.016
+
+
+async def test_a_file_s_pages_are_dropped_while_it_is_read(tmp_path: Path, programs: Path) -> None:
+    """Once everything is on the disk; a folder in memory has no pages to drop."""
+    path = tmp_path / "cold"
+    with path.open("wb") as file:
+        file.write(CONTENT)
+        file.flush()
+        os.fsync(file.fileno())
+    image = FileImage(path)
+    os.posix_fadvise(image.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if image.is_cached(0, len(CONTENT)):
+        pytest.skip(f"the file system of {tmp_path} does not drop pages")
+    image.read_at(0, len(CONTENT))
+    assert image.is_cached(0, len(CONTENT))
+    async with nbd() as (where, _):
+        await run(build("nbd", programs), [*where, "--evict", str(path)], seconds=SECONDS)
+    assert not image.is_cached(0, len(CONTENT))

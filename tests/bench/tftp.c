@@ -11,6 +11,7 @@ struct client {
     struct sockaddr_in from; /* the server's end of this transfer */
     uint64_t heard;          /* when it last got on */
     uint64_t began;          /* when this file was asked for */
+    uint64_t asked;          /* when the window that is awaited was, 0 for none: an acknowledgement said twice counts from the first */
     uint64_t block;          /* the last block that came in order, counted past 65535 */
     long blksize, window;    /* as agreed */
     long in_window;          /* blocks since the last acknowledgement */
@@ -20,6 +21,7 @@ struct client {
 static const char *address = "127.0.0.1", *file = "file";
 static long port = 69, clients = 1, blksize = 512, windowsize = 1;
 static uint64_t run_ns = 1000000000ull, deadline, blocks, bytes, total_bytes, files, resent, acks;
+static bool is_mute;
 static long served; /* clients that were answered */
 static double cpu_before;
 static struct client *all;
@@ -60,6 +62,8 @@ static void acknowledge(struct client *c)
 {
     uint8_t ack[4] = {0, 4, (uint8_t)(c->block >> 8), (uint8_t)c->block};
     c->in_window = 0;
+    if (!c->asked)
+        c->asked = now_ns();
     acks++;
     if (send(c->fd, ack, 4, 0) < 0 && errno != EAGAIN && errno != ECONNREFUSED)
         die(1, "sending an acknowledgement: %s", strerror(errno));
@@ -102,6 +106,9 @@ static bool on_data(struct client *c, const uint8_t *data, size_t length, uint64
         die(1, "a block of %zu bytes, blksize is %ld", length - 4, c->blksize);
     if (reference)
         compare(c->block * (uint64_t)c->blksize, data + 4, length - 4);
+    if (c->asked) /* the first of its window */
+        record_latency(now - c->asked);
+    c->asked = 0;
     c->block++;
     c->heard = now;
     c->gap_told = false;
@@ -121,9 +128,8 @@ static void on_error(const uint8_t *data, size_t length)
     die(1, "the server said error %d: %.*s", data[2] << 8 | data[3], (int)(length > 5 ? length - 5 : 0), data + 4);
 }
 
-static void end_file(struct client *c, uint32_t index, uint64_t now)
+static void end_file(struct client *c, uint32_t index)
 {
-    record_latency(now - c->began);
     files++;
     if (reference && (c->block - 1) * (uint64_t)c->blksize > reference_size)
         die(1, "more blocks than the file has");
@@ -160,7 +166,7 @@ static void on_readable(struct client *c, uint32_t index)
         if (data[1] == 6 && c->block == 0)
             on_options(c, data, length < pieces[i].iov_len ? length : pieces[i].iov_len);
         else if (data[1] == 3 && on_data(c, data, length, now)) {
-            end_file(c, index, now);
+            end_file(c, index);
             for (int rest = i + 1; rest < n; rest++)
                 messages[rest].msg_hdr.msg_namelen = sizeof senders[rest];
             return;
@@ -206,7 +212,19 @@ static void run(void)
             checked = now;
             resend_overdue(now);
         }
+        evict(now);
     }
+}
+
+/* Every client asks for the file once, and acknowledges nothing. */
+static void run_mute(void)
+{
+    struct timespec rest = {.tv_sec = (time_t)(run_ns / 1000000000), .tv_nsec = (long)(run_ns % 1000000000)};
+    for (long i = 0; i < clients; i++)
+        begin_file(&all[i], (uint32_t)i);
+    announce_start();
+    cpu_before = cpu_seconds();
+    nanosleep(&rest, NULL);
 }
 
 /* Tell the server that nobody waits for the rest. */
@@ -222,7 +240,7 @@ static void parse(int argc, char **argv)
     static const struct option options[] = {
         {"address", 1, 0, 'a'}, {"port", 1, 0, 'p'},       {"file", 1, 0, 'f'},    {"clients", 1, 0, 'c'},
         {"blksize", 1, 0, 'b'}, {"windowsize", 1, 0, 'w'}, {"seconds", 1, 0, 't'}, {"compare", 1, 0, 'm'},
-        {0, 0, 0, 0}};
+        {"mute", 0, 0, 'u'},    {"evict", 1, 0, 'v'},      {0, 0, 0, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
         case 'a': address = optarg; break;
         case 'p': port = number("port", optarg, 1, 65535); break;
@@ -232,6 +250,8 @@ static void parse(int argc, char **argv)
         case 'w': windowsize = number("windowsize", optarg, 1, 65535); break;
         case 't': run_ns = duration(optarg); break;
         case 'm': map_reference(optarg); break;
+        case 'u': is_mute = true; break;
+        case 'v': open_evicted(optarg); break;
         default: exit(2); /* getopt has said why */
         }
     if (optind < argc)
@@ -263,13 +283,18 @@ int main(int argc, char **argv)
     for (long i = 0; i < clients; i++)
         all[i].fd = -1;
     make_room();
-    run();
+    if (is_mute)
+        run_mute();
+    else
+        run();
     double cpu = cpu_seconds() - cpu_before;
     abandon();
     printf("{\"requests\": %llu, \"bytes\": %llu, \"total_bytes\": %llu, \"seconds\": %.6f, \"cpu_seconds\": %.6f, "
-           "\"files\": %llu, \"resent\": %llu, \"acks\": %llu, \"served\": %ld, \"window\": %ld}\n",
+           "\"files\": %llu, \"resent\": %llu, \"acks\": %llu, \"served\": %ld, \"window\": %ld, ",
            (unsigned long long)blocks, (unsigned long long)bytes, (unsigned long long)total_bytes,
            (double)run_ns / 1e9, cpu, (unsigned long long)files, (unsigned long long)resent, (unsigned long long)acks,
            served, all[0].window);
+    print_latencies();
+    puts("}");
     return 0;
 }
