@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,6 +40,14 @@ def _control_groups() -> Path:
     raise BenchmarkError("no control groups (version 2) are mounted: mount -t cgroup2 none /sys/fs/cgroup")
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Seconds that a core has worked: for whoever wanted it, and for programs that leave it to any other."""
+
+    wanted: float
+    niced: float
+
+
 class Group:
     """The control group of one server."""
 
@@ -58,7 +67,7 @@ class Group:
         return [int(pid) for pid in (self._path / "cgroup.procs").read_text().split()]
 
     def cpu_seconds(self) -> float:
-        """Processor time it has used so far, ended processes included."""
+        """Processor time it has used so far, ended processes and waiting in a busy loop included."""
         first = (self._path / "cpu.stat").read_text().splitlines()[0]
         return int(first.removeprefix("usage_usec ")) / 1e6
 
@@ -68,6 +77,15 @@ class Group:
         for pid in self.pids():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
                 total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+        return total
+
+    def fetched(self) -> int:
+        """Bytes that its processes had to get from disks so far, which were not in memory."""
+        total = 0
+        for pid in self.pids():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+                counts = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+                total += int(counts["read_bytes"])
         return total
 
     async def end(self) -> None:
@@ -87,9 +105,9 @@ class Group:
 class Arena:
     """The namespace and the groups, there inside `with`; removed at the end."""
 
-    def __init__(self, cables: int) -> None:
-        """`cables` is how many servers AoE has."""
-        self.name = f"rw-bench-{os.getpid()}"
+    def __init__(self, cables: int, name: str = "") -> None:
+        """`cables` is how many servers AoE has; an arena beside another needs a `name`."""
+        self.name = f"rw-bench-{os.getpid()}{name}"
         self._cables = cables
         self._groups = _control_groups()
         cores = sorted(os.sched_getaffinity(0))
@@ -125,19 +143,25 @@ class Arena:
         """A control group for a server."""
         return Group(self._groups / f"{self.name}-{name.replace(' ', '')}")
 
-    def busy_seconds(self) -> float:
-        """What the two cores have worked so far, for whomever; taken away by a hypervisor counts as well."""
-        total = 0
+    def work(self) -> dict[int, Work]:
+        """What each of the two cores has worked so far, for whomever; taken away by a hypervisor counts as well."""
+        cores = {f"cpu{core}": core for core in (self.server_core, self.load_core)}
+        done = {}
         for line in Path("/proc/stat").read_text().splitlines():
             name, *fields = line.split()
-            if name in (f"cpu{self.server_core}", f"cpu{self.load_core}"):
+            if name in cores:
                 user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields[:8])
-                total += user + nice + system + irq + softirq + steal
-        return total / TICKS
+                done[cores[name]] = Work((user + system + irq + softirq + steal) / TICKS, nice / TICKS)
+        return done
 
-    def on_core(self, core: int) -> list[str]:
-        """The command that enters the namespace, on one core; what follows it dies with us."""
-        return ["taskset", "-c", str(core), "ip", "netns", "exec", self.name, "setpriv", "--pdeathsig", "KILL", "--"]
+    def busy_seconds(self) -> float:
+        """What the two cores have worked so far, taken together."""
+        return sum(work.wanted + work.niced for work in self.work().values())
+
+    def on_cores(self, *cores: int) -> list[str]:
+        """The command that enters the namespace, on these cores; what follows it dies with us."""
+        pinned = ("taskset", "-c", ",".join(map(str, cores)))
+        return [*pinned, "ip", "netns", "exec", self.name, "setpriv", "--pdeathsig", "KILL", "--"]
 
     def _remove(self) -> None:
         listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from deploy.benchmark.cells import CELLS, CROWDS, NEIGHBOURS, SCALINGS, Cell, Crowd, Neighbour, Scaling
+
 PROTOCOLS = ("nbd", "tftp", "aoe", "http", "squashfs")
 MAX_ROUNDS = 50
 MAX_SECONDS = 60.0
@@ -17,6 +19,8 @@ EXAMPLES = """\
 examples:
   sudo deploy/bench                          every cell, five rounds of two seconds for each server
   sudo deploy/bench --only tftp --rounds 3
+  sudo deploy/bench --cell 128 --cell cold   only cells with that in their names
+  sudo deploy/bench --markdown README.md     the table goes between the lines <!-- deploy/bench --> of it as well
   sudo deploy/bench --quick                  a minute or two: whether it works, not how fast anything is
 
 Servers share one core and the load has another; it all runs in a network namespace of its own. The table is printed;
@@ -32,6 +36,8 @@ class Arguments:
     seconds: float
     only: tuple[str, ...]
     output: Path | None
+    cells: tuple[str, ...] = ()
+    markdown: Path | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,20 +74,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=rounds, metavar="N", help="times each cell is run (default: 5; odd is best)")
     parser.add_argument("--seconds", type=_seconds, metavar="S", help="how long each run lasts (default: 2)")
     parser.add_argument("--only", choices=PROTOCOLS, action="append", help="this protocol, or format; may be repeated")
+    parser.add_argument("--cell", metavar="TEXT", action="append", help="cells named so, in part; may be repeated")
     parser.add_argument("--quick", action="store_true", help="one round of half a second")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where results.json and chart.png go")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE, or into it")
     return parser
+
+
+def names_of(protocols: Sequence[str]) -> list[str]:
+    """What --cell can name in these protocols."""
+    every: tuple[Cell | Crowd | Neighbour | Scaling, ...] = (*CELLS, *CROWDS, *NEIGHBOURS, *SCALINGS)
+    return [one.name for one in every if one.protocol in protocols]
 
 
 def parse_arguments(words: Sequence[str]) -> Arguments:
     """The arguments in `words`; prints one line and exits 2 when one is wrong, 0 after --help."""
-    given = _parser().parse_args(words)
+    parser = _parser()
+    given = parser.parse_args(words)
     rounds, seconds = QUICK if given.quick else (5, 2.0)
+    protocols = tuple(p for p in PROTOCOLS if p in given.only) if given.only else PROTOCOLS
+    for text in given.cell or ():
+        if not any(text in name for name in names_of(protocols)):
+            parser.error(f"argument --cell: no cell of {', '.join(protocols)} has {text!r} in its name")
     return Arguments(
         rounds=given.rounds or rounds,
         seconds=given.seconds or seconds,
-        only=tuple(p for p in PROTOCOLS if p in given.only) if given.only else PROTOCOLS,
+        only=protocols,
         output=given.output,
+        cells=tuple(given.cell or ()),
+        markdown=given.markdown,
     )
 
 

@@ -8,6 +8,7 @@ from deploy.benchmark.cells import Cell, Metric
 
 OURS = "rootwire"
 GB = 1e9
+LOAD_BOUND = 0.1  # idle share of the load's core below which the load may be what was measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Sample:
     """One run of a generator against one server; times in seconds, both processor times of that run alone.
 
     `served` is how many clients were answered at all, where the generator counts that; `busy` is what the two cores
-    worked meanwhile for whomever, None when it is not known.
+    worked meanwhile for whomever, `load_busy` the load's of them without what gives way to it, None if not known.
     """
 
     requests: int
@@ -26,8 +27,10 @@ class Sample:
     resent: int = 0
     p50_us: float | None = None
     p99_us: float | None = None
+    max_us: float | None = None
     served: int | None = None
     busy: float | None = None
+    load_busy: float | None = None
 
     @property
     def others(self) -> float | None:
@@ -47,8 +50,8 @@ class Sample:
 
     @property
     def client_idle(self) -> float:
-        """The share of its core that the generator left unused, 0 to 1."""
-        return max(0.0, 1.0 - self.client_cpu / self.seconds)
+        """The share of the load's core that was left unused, 0 to 1: by the generator, and by the kernel for it."""
+        return max(0.0, 1.0 - max(self.client_cpu, self.load_busy or 0.0) / self.seconds)
 
 
 # Samples of one cell by server; of all cells by (protocol, cell).
@@ -61,7 +64,9 @@ class Row:
     """A line of the table: medians, the ratio against the best peer, and whether the bar is met.
 
     `best` may come from a rival cell (then `best_mode` names it). `ratio` and `met` are None where either side has no
-    figure. `at_least` says which way the bar points. `idle` is the generator's idle share in the run against us.
+    figure, `bar` where nothing is asked for. `at_least` says which way the bar points. `note` is what the figure comes
+    from, where it is none of one cell. `idle` is the idle share of the load's core in the runs against each server;
+    `faster` is who got most of the load where somebody got more than we did.
     """
 
     protocol: str
@@ -72,10 +77,17 @@ class Row:
     best: str | None
     best_mode: str | None
     ratio: float | None
-    bar: float
+    bar: float | None
     met: bool | None
     at_least: bool = True
     idle: Mapping[str, float] | None = None
+    faster: str | None = None
+    note: str = ""
+
+    @property
+    def is_load_bound(self) -> bool:
+        """The load had no more to give, and gave nobody more: the figure may be the load's, not the server's."""
+        return self.idle is not None and self.idle.get(OURS, 1.0) < LOAD_BOUND and self.faster is None
 
 
 def median(values: Iterable[float | None]) -> float | None:
@@ -131,8 +143,14 @@ def speed_row(cell: Cell, samples: Samples) -> Row:
     }
     row = _compare(rates, cell, "/s" if cell.metric == "requests" else "B/s", cell.bar, at_least=True)
     runs = samples[cell.protocol, cell.name]
-    idle = {server: median(s.client_idle for s in each) for server, each in runs.items()}
-    return replace(row, idle={server: share for server, share in idle.items() if share is not None})
+    loaded = {server: each for server, each in runs.items() if any(s.client_cpu for s in each)}  # readers have no load
+    idle = {server: median(s.client_idle for s in each) for server, each in loaded.items()}
+    faster = [(rate, server) for server, rate in row.peers.items() if row.ours is not None and rate > row.ours]
+    return replace(
+        row,
+        idle={server: share for server, share in idle.items() if share is not None},
+        faster=max(faster)[1] if faster else None,
+    )
 
 
 def cpu_row(cell: Cell, samples: Samples) -> Row | None:
@@ -147,10 +165,10 @@ def cpu_row(cell: Cell, samples: Samples) -> Row | None:
     return _compare(costs, cell, "s/GB", cell.cpu_bar, at_least=False)
 
 
-def limit_row(protocol: str, name: str, unit: str, ours: float | None, bar: float) -> Row:
-    """A figure of ours alone that must not exceed `bar`."""
-    met = None if ours is None else ours <= bar
-    return Row(protocol, name, unit, ours, {}, None, None, None, bar, met, at_least=False)
+def limit_row(protocol: str, name: str, unit: str, ours: float | None, bar: float | None, note: str = "") -> Row:
+    """A figure of ours alone that must not exceed `bar`; None where nothing is asked for."""
+    met = None if ours is None or bar is None else ours <= bar
+    return Row(protocol, name, unit, ours, {}, None, None, None, bar, met, at_least=False, note=note)
 
 
 def rows_of(cells: Iterable[Cell], samples: Samples) -> list[Row]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from deploy.benchmark.fixture import COLD_FILE, COLD_IMAGE, PAGE_FILE
+
 Metric = Literal["requests", "bytes"]
 MIB = 1 << 20
 
@@ -109,8 +111,83 @@ class Crowd:
     client_bar: int = 24 << 10  # a client
     cost_bar: float = 1.15  # time a request with many, over that with few
 
+    @property
+    def name(self) -> str:
+        """What --cell knows it by."""
+        return f"{self.many} clients"
+
 
 CROWDS = (
     Crowd("nbd", "--connections", ("--size", "4096", "--depth", "1")),
     Crowd("tftp", "--clients", ("--blksize", "1428", "--windowsize", "1")),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What a busy client of our own server does to a quiet one, which is measured alone and beside it in turn.
+
+    `cold` is the file of the tree that the busy one reads and whose pages are dropped all the time, if any. `bar` is
+    the most that the quiet one's p99 may be of what it is alone, `memory_bar` what the server may hold meanwhile.
+    """
+
+    protocol: str
+    busy_name: str
+    quiet: tuple[str, ...]
+    busy: tuple[str, ...]
+    cold: str | None = None
+    bar: float | None = None
+    memory_bar: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What --cell knows it by."""
+        return f"beside {self.busy_name}"
+
+
+_NBD_QUIET = ("--connections", "1", "--depth", "1", "--size", "4096")
+_TFTP_QUIET = ("--clients", "1", "--blksize", "1428", "--windowsize", "1")
+_HTTP_QUIET = ("--clients", "1", "--path", f"/{PAGE_FILE}")
+_COLD_NBD = ("--export", COLD_IMAGE, "--connections", "1", "--depth", "64", "--size", "4096")
+_COLD_TFTP = ("--file", COLD_FILE, "--clients", "1", "--blksize", "1428", "--windowsize", "16")
+_COLD_HTTP = ("--path", f"/image/{COLD_IMAGE}", "--clients", "1")
+_MUTE_NBD = ("--mute", "--connections", "16", "--depth", "64", "--size", "131072")
+_MUTE_TFTP = ("--mute", "--clients", "64", "--blksize", "1428", "--windowsize", "64")
+_BULK_NBD = ("--connections", "1", "--depth", "64", "--size", "131072", "--sequential")
+
+NEIGHBOURS = (
+    Neighbour("nbd", "64 cold reads in flight", _NBD_QUIET, _COLD_NBD, cold=f"image/{COLD_IMAGE}", bar=2.0),
+    Neighbour("nbd", "16 that never read", _NBD_QUIET, _MUTE_NBD, bar=2.0, memory_bar=128 * MIB),
+    # No bar: they share a core, and the quiet one waits for the other's turn, some hundred microseconds of copying.
+    Neighbour("nbd", "64 reads of 128 KiB in flight", _NBD_QUIET, _BULK_NBD),
+    Neighbour("tftp", "a cold file", _TFTP_QUIET, _COLD_TFTP, cold=COLD_FILE, bar=2.0),
+    Neighbour("tftp", "64 that acknowledge nothing", _TFTP_QUIET, _MUTE_TFTP, bar=2.0, memory_bar=128 * MIB),
+    Neighbour("http", "a cold file", _HTTP_QUIET, _COLD_HTTP, cold=f"image/{COLD_IMAGE}", bar=2.0),
+    Neighbour("http", "16 that never read", _HTTP_QUIET, ("--mute", "--clients", "16"), bar=2.0, memory_bar=128 * MIB),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Our own server with more pumps, server and load on all cores alike: what is gained over a single pump.
+
+    There is no bar: the load shares the cores with the server, so twice the pumps can't be twice the speed here.
+    `load` is run by `processes` generators at once, as one of them has a single thread.
+    """
+
+    protocol: str
+    name: str
+    load: tuple[str, ...]
+    metric: Metric
+    few: int = 1
+    many: int = 2
+    processes: int = 2
+
+
+SCALINGS = (
+    Scaling("nbd", "pumps, 4 KiB random, 64x1", ("--connections", "32", "--depth", "1", "--size", "4096"), "requests"),
+    Scaling(
+        "nbd", "pumps, 128 KiB sequential, 16x2",
+        ("--connections", "8", "--depth", "2", "--size", "131072", "--sequential"), "bytes",
+    ),
+)  # fmt: skip

@@ -15,9 +15,10 @@ PLACES = ("usr/sbin", "usr/bin", "sbin", "bin")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server serves: what, at which address, on which interface, and where unpacked packages are."""
+    """Where a server serves: what, in which namespace, at which address, and where unpacked packages are."""
 
     fixture: Fixture
+    namespace: str
     address: str
     interface: str
     packages: Path
@@ -39,20 +40,27 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server of one protocol. `command` is made for its place; `target` is its AoE shelf and slot."""
+    """A server of one protocol, and its Debian package, None for ours.
+
+    `command` is made for its place; `target` is its AoE shelf and slot.
+    """
 
     name: str
     command: Callable[[Place], list[str]]
+    package: str | None = None
     target: tuple[int, int] = (0, 1)
 
 
-def _rootwire(place: Place) -> list[str]:
-    fixture = place.fixture
-    socket = f"/run/rw-bench-{place.interface}-{Path(fixture.run).stat().st_ino}.sock"
-    return [
-        *(str(ROOTWIRE), "serve", "--interface", place.interface, "--address", place.address),
-        *("--root", str(fixture.tree), "--config", str(fixture.config), "--socket", socket),
-    ]
+def _rootwire(*more: str) -> Callable[[Place], list[str]]:
+    def command(place: Place) -> list[str]:
+        fixture = place.fixture
+        socket = f"/run/{place.namespace}.sock"
+        return [
+            *(str(ROOTWIRE), "serve", "--interface", place.interface, "--address", place.address),
+            *("--root", str(fixture.tree), "--config", str(fixture.config), "--socket", socket, *more),
+        ]
+
+    return command
 
 
 def _nbdkit(*more: str) -> Callable[[Place], list[str]]:
@@ -117,21 +125,37 @@ def _nginx(place: Place) -> list[str]:
     return [place.program("nginx"), "-p", str(run), "-e", f"{run}/nginx.log", "-c", place.file("nginx.conf", text)]
 
 
-_OURS = Contender(OURS, _rootwire)
+_OURS = Contender(OURS, _rootwire())
 
 # Ours first; the others in the order of the table's columns.
 CONTENDERS: dict[str, tuple[Contender, ...]] = {
     "nbd": (
         _OURS,
-        Contender("nbdkit", _nbdkit()),
-        Contender("nbdkit -t 1", _nbdkit("-t", "1")),
-        Contender("qemu-nbd", _qemu_nbd),
-        Contender("nbd-server", _nbd_server),
+        Contender("nbdkit", _nbdkit(), "nbdkit"),
+        Contender("nbdkit -t 1", _nbdkit("-t", "1"), "nbdkit"),
+        Contender("qemu-nbd", _qemu_nbd, "qemu-utils"),
+        Contender("nbd-server", _nbd_server, "nbd-server"),
     ),
-    "tftp": (_OURS, Contender("dnsmasq", _dnsmasq), Contender("tftpd-hpa", _tftpd_hpa), Contender("atftpd", _atftpd)),
-    "aoe": (_OURS, Contender("vblade", _vblade, target=(1, 1))),
-    "http": (_OURS, Contender("nginx", _nginx)),
+    "tftp": (
+        _OURS,
+        Contender("dnsmasq", _dnsmasq, "dnsmasq-base"),
+        Contender("tftpd-hpa", _tftpd_hpa, "tftpd-hpa"),
+        Contender("atftpd", _atftpd, "atftpd"),
+    ),
+    "aoe": (_OURS, Contender("vblade", _vblade, "vblade", target=(1, 1))),
+    "http": (_OURS, Contender("nginx", _nginx, "nginx")),
 }
+
+
+def alone(protocol: str) -> tuple[Contender, ...]:
+    """Ours and nobody else."""
+    return CONTENDERS[protocol][:1]
+
+
+def with_pumps(number: int) -> Contender:
+    """Ours, with so many pumps for each protocol."""
+    return Contender(f"{OURS}, --pumps {number}", _rootwire("--pumps", str(number)))
+
 
 # What every generator is told beside the cell's load: what to ask for.
 SUBJECT: dict[str, tuple[str, ...]] = {

@@ -1,5 +1,6 @@
 """What is served: one boot tree on disk, the same files for every server, read once so that they are in memory."""
 
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,21 @@ IMAGE = "bench.img"
 IMAGE_BYTES = 500_000_000 // 512 * 512  # the 500 MB of the HTTP cells, in whole sectors
 BOOT_FILE = "boot/bench.bin"
 BOOT_BYTES = 32 << 20  # a big kernel and initrd; under 65,536 blocks of 1428 bytes: not every peer wraps
+PAGE_FILE = "boot/page.bin"
+PAGE_BYTES = 64 << 10  # a small file, asked for again and again
+# Theirs are the pages that are dropped while they are read; nothing else reads them.
+COLD_IMAGE = "cold.img"
+COLD_IMAGE_BYTES = 256 << 20
+COLD_FILE = "boot/cold.bin"
 CHUNK = 1 << 20
+
+WARM = {f"image/{IMAGE}": IMAGE_BYTES, BOOT_FILE: BOOT_BYTES, PAGE_FILE: PAGE_BYTES}
+COLD = {f"image/{COLD_IMAGE}": COLD_IMAGE_BYTES, COLD_FILE: BOOT_BYTES}
 
 CONFIG = f"""\
 # A thousand clients have one address here; the limits on what one address may hold are not what is measured.
 [boot]
-raw_images = ["{IMAGE}"]
+raw_images = ["{IMAGE}", "{COLD_IMAGE}"]
 
 [limits.tftp]
 transfers_per_client = 2000
@@ -50,7 +60,8 @@ def make_fixture(folder: Path) -> Fixture:
     fixture = Fixture(folder / "tree", folder / "run")
     fixture.run.mkdir(parents=True, exist_ok=True)
     fixture.config.write_text(CONFIG)
-    for path, size in ((fixture.image, IMAGE_BYTES), (fixture.tree / BOOT_FILE, BOOT_BYTES)):
+    for name, size in (WARM | COLD).items():
+        path = fixture.tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.stat().st_size != size:
             _write_noise(path, size)
@@ -63,13 +74,14 @@ def _write_noise(path: Path, size: int) -> None:
     with part.open("wb") as file:
         for at in range(0, size, CHUNK):
             file.write(source.randbytes(min(CHUNK, size - at)))
+        os.fsync(file.fileno())  # pages that wait to be written could not be dropped
     part.rename(path)
 
 
 def warm(fixture: Fixture) -> None:
-    """Read it all, so that no cell waits for a disk."""
+    """Read all that is to be in memory, so that no cell waits for a disk by accident."""
     buffer = bytearray(CHUNK)
-    for path in (fixture.image, fixture.tree / BOOT_FILE):
-        with path.open("rb", buffering=0) as file:
+    for name in WARM:
+        with (fixture.tree / name).open("rb", buffering=0) as file:
             while file.readinto(buffer):
                 pass

@@ -37,6 +37,7 @@ class Load:
     total: int | None = None
     p50_us: float | None = None
     p99_us: float | None = None
+    max_us: float | None = None
 
 
 def build(name: str, folder: Path) -> Path:
@@ -99,4 +100,5 @@ def _load(printed: Mapping[str, Any]) -> Load:
         total=printed.get("total"),
         p50_us=printed.get("p50_us"),
         p99_us=printed.get("p99_us"),
+        max_us=printed.get("max_us"),
     )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from deploy.benchmark.arena import Arena
 from deploy.benchmark.arithmetic import OURS, Row, Sample, limit_row, median
-from deploy.benchmark.cells import CELLS, CROWDS, MIB, Cell, Crowd
+from deploy.benchmark.cells import CELLS, CROWDS, MIB, NEIGHBOURS, SCALINGS, Cell, Crowd, Neighbour, Scaling
+from deploy.benchmark.contenders import CONTENDERS, alone, with_pumps
 from deploy.benchmark.fixture import Fixture
 from deploy.benchmark.generators import LoadFailedError
+from deploy.benchmark.neighbours import Meeting, neighbour_rows, scaling_row
 from deploy.benchmark.stage import Memory, Stage
 from deploy.benchmark.unpacking import make_images, read_once, readers_of
 
@@ -19,28 +21,41 @@ Progress = Callable[[str], None]  # told what runs next, before each run
 
 @dataclass(slots=True)
 class Results:
-    """All samples by (protocol, cell) and server, the crowds' rows, and what failed."""
+    """Samples by (protocol, cell) and server, meetings by (protocol, neighbour), rows of ours alone, what failed."""
 
     samples: dict[tuple[str, str], dict[str, list[Sample]]] = field(default_factory=dict)
-    crowds: list[Row] = field(default_factory=list)
+    meetings: dict[tuple[str, str], list[Meeting]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run, and for how long."""
+    """What to run, and for how long; `texts` are parts of names, none for every cell."""
 
     protocols: Sequence[str]
     rounds: int
     seconds: float
+    texts: Sequence[str] = ()
 
     def cells(self, protocol: str) -> list[Cell]:
         """The cells of one protocol."""
-        return [cell for cell in CELLS if cell.protocol == protocol]
+        return [cell for cell in CELLS if self._wants(cell, protocol)]
 
     def crowds(self, protocol: str) -> list[Crowd]:
         """The crowds of one protocol."""
-        return [crowd for crowd in CROWDS if crowd.protocol == protocol]
+        return [crowd for crowd in CROWDS if self._wants(crowd, protocol)]
+
+    def neighbours(self, protocol: str) -> list[Neighbour]:
+        """The neighbours of one protocol."""
+        return [neighbour for neighbour in NEIGHBOURS if self._wants(neighbour, protocol)]
+
+    def scalings(self, protocol: str) -> list[Scaling]:
+        """What one protocol runs with more pumps."""
+        return [scaling for scaling in SCALINGS if self._wants(scaling, protocol)]
+
+    def _wants(self, one: Cell | Crowd | Neighbour | Scaling, protocol: str) -> bool:
+        return one.protocol == protocol and (not self.texts or any(text in one.name for text in self.texts))
 
 
 def rotated(names: Sequence[str], turn: int) -> list[str]:
@@ -55,18 +70,26 @@ async def measure(plan: Plan, arena: Arena, fixture: Fixture, folder: Path, prog
     for protocol in plan.protocols:
         cells = plan.cells(protocol)
         if protocol == "squashfs":
-            await _measure_readers(cells, arena, folder / "images", plan, results, progress)
+            if cells:
+                await _measure_readers(cells, arena, folder / "images", plan, results, progress)
             continue
         for mtu in sorted({cell.mtu for cell in cells}):
             arena.set_mtu(mtu)
             progress(f"{protocol}: servers start")
-            async with Stage(protocol, arena, fixture, folder) as stage:
+            async with Stage(protocol, CONTENDERS[protocol], arena, fixture, folder) as stage:
                 for cell in (cell for cell in cells if cell.mtu == mtu):
                     await _measure_cell(cell, stage, plan, results, progress)
         for crowd in plan.crowds(protocol):
-            progress(f"{protocol}: a fresh server for {crowd.many} clients")
-            async with Stage(protocol, arena, fixture, folder, only={OURS}) as stage:
-                results.crowds += await _measure_crowd(crowd, stage, plan, results, progress)
+            progress(f"{protocol}: a fresh server for {crowd.name}")
+            async with Stage(protocol, alone(protocol), arena, fixture, folder) as stage:
+                results.rows += await _measure_crowd(crowd, stage, plan, results, progress)
+        for neighbour in plan.neighbours(protocol):
+            progress(f"{protocol}: a fresh server, {neighbour.name}")
+            async with Stage(protocol, alone(protocol), arena, fixture, folder) as stage:
+                results.rows += await _measure_neighbour(neighbour, stage, plan, results, progress)
+        for scaling in plan.scalings(protocol):
+            progress(f"{protocol}: servers on both cores")
+            results.rows.append(await _measure_scaling(scaling, arena, fixture, folder, plan, results, progress))
     return results
 
 
@@ -106,6 +129,47 @@ async def _measure_readers(
                 except LoadFailedError as failure:
                     failed.add(name)
                     results.failures.append(f"squashfs, {cell.name}, {name}: {failure}")
+
+
+async def _measure_neighbour(
+    neighbour: Neighbour, stage: Stage, plan: Plan, results: Results, progress: Progress
+) -> list[Row]:
+    """The quiet one alone and beside the busy one, in turn."""
+    meetings = results.meetings[neighbour.protocol, neighbour.name] = []
+    busy = (*neighbour.busy, *(("--evict", str(stage.tree / neighbour.cold)) if neighbour.cold else ()))
+    try:
+        for turn in range(plan.rounds):
+            progress(f"{neighbour.protocol}: alone, round {turn + 1}")
+            quiet = await stage.measure(OURS, neighbour.quiet, plan.seconds, is_quiet=True)
+            progress(f"{neighbour.protocol}: {neighbour.name}, round {turn + 1}")
+            beside = await stage.measure_beside(OURS, neighbour.quiet, busy, plan.seconds)
+            meetings.append(Meeting(quiet, beside))
+    except LoadFailedError as failure:
+        results.failures.append(f"{neighbour.protocol}, {neighbour.name}, {OURS}: {failure}")
+    return neighbour_rows(neighbour, meetings)
+
+
+async def _measure_scaling(
+    scaling: Scaling, arena: Arena, fixture: Fixture, folder: Path, plan: Plan, results: Results, progress: Progress
+) -> Row:
+    """Few pumps and many, in turn; each server in a namespace of its own, as it wants the ports of all protocols."""
+    samples = results.samples[scaling.protocol, scaling.name] = defaultdict(list)
+    few, many = (with_pumps(number) for number in (scaling.few, scaling.many))
+    with Arena(0, "b") as other:
+        async with (
+            Stage(scaling.protocol, [few], arena, fixture, folder, is_shared=True) as slow,
+            Stage(scaling.protocol, [many], other, fixture, folder, is_shared=True) as fast,
+        ):
+            stages = {few.name: slow, many.name: fast}
+            try:
+                for turn in range(plan.rounds):
+                    for name in rotated(list(stages), turn):
+                        progress(f"{scaling.protocol}: {name}, round {turn + 1}")
+                        run = stages[name].measure(name, scaling.load, plan.seconds, processes=scaling.processes)
+                        samples[name].append(await run)
+            except LoadFailedError as failure:
+                results.failures.append(f"{scaling.protocol}, {scaling.name}: {failure}")
+    return scaling_row(scaling, samples[few.name], samples[many.name])
 
 
 async def _measure_crowd(crowd: Crowd, stage: Stage, plan: Plan, results: Results, progress: Progress) -> list[Row]:
@@ -163,8 +227,9 @@ def steps(plan: Plan, contenders: dict[str, int]) -> int:
     for protocol in plan.protocols:
         cells = plan.cells(protocol)
         if protocol == "squashfs":
-            total += 1 + sum(len(readers_of(cell)) for cell in cells) * plan.rounds
+            total += bool(cells) + sum(len(readers_of(cell)) for cell in cells) * plan.rounds
             continue
         total += len({cell.mtu for cell in cells}) + len(cells) * plan.rounds * contenders[protocol]
         total += len(plan.crowds(protocol)) * (2 + 2 * plan.rounds)
+        total += (len(plan.neighbours(protocol)) + len(plan.scalings(protocol))) * (1 + 2 * plan.rounds)
     return total

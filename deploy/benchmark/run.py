@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,8 +20,10 @@ from deploy.benchmark.contenders import CONTENDERS
 from deploy.benchmark.errors import BenchmarkError
 from deploy.benchmark.fixture import make_fixture, warm
 from deploy.benchmark.generators import REPOSITORY
+from deploy.benchmark.markdown import markdown, placed
 from deploy.benchmark.measure import Plan, Results, measure, steps
 from deploy.benchmark.table import tables
+from deploy.benchmark.versions import versions
 
 NOISY = 0.05  # share of the two cores from which on others disturb the figures
 FOLDER = REPOSITORY / ".bench"
@@ -30,10 +34,13 @@ def run(arguments: Arguments, console: Console) -> int:
     if os.geteuid() != 0:
         console.print("bench: network namespaces and raw sockets need root: run sudo deploy/bench")
         return 2
-    plan = Plan(arguments.only, arguments.rounds, arguments.seconds)
+    plan = Plan(arguments.only, arguments.rounds, arguments.seconds, arguments.cells)
     output = arguments.output or FOLDER
     try:
         output.mkdir(parents=True, exist_ok=True)
+        # Before the measuring, which takes long: what can't be said afterwards is said now.
+        place = None if arguments.markdown is None else _place(arguments.markdown)
+        measured = versions(plan.protocols, FOLDER / "packages" / "versions")
         results = asyncio.run(_measure(plan, console))
     except (BenchmarkError, OSError) as failure:
         console.print(f"bench: {failure}", style="red", highlight=False, markup=False)
@@ -41,9 +48,24 @@ def run(arguments: Arguments, console: Console) -> int:
     except KeyboardInterrupt:
         console.print("bench: stopped; the servers and the namespace are gone")
         return 130
-    rows = rows_of(CELLS, results.samples) + results.crowds
-    _publish(plan, results, rows, output, console)
+    rows = rows_of(CELLS, results.samples) + results.rows
+    content = report.document(plan, results, rows, " ".join(["deploy/bench", *sys.argv[1:]]), measured)
+    if place is not None:
+        place(markdown(rows, content))
+    _publish(content, rows, output, console)
     return 0
+
+
+def _place(path: Path) -> Callable[[str], object]:
+    """What puts a table into the file at `path`: between its marks, or as all of a new file."""
+    if not path.exists():
+        return path.write_text
+    text = path.read_text()
+    try:
+        placed(text, "")
+    except BenchmarkError as failure:
+        raise BenchmarkError(f"{path}: {failure}") from None
+    return lambda table: path.write_text(placed(text, table))
 
 
 async def _measure(plan: Plan, console: Console) -> Results:
@@ -62,19 +84,18 @@ async def _measure(plan: Plan, console: Console) -> Results:
             return await measure(plan, arena, fixture, FOLDER, progress)
 
 
-def _publish(plan: Plan, results: Results, rows: list[Row], output: Path, console: Console) -> None:
-    command = " ".join(["deploy/bench", *sys.argv[1:]])
-    content = report.document(plan, results, rows, command)
+def _publish(content: dict[str, Any], rows: list[Row], output: Path, console: Console) -> None:
     report.write(output / "results.json", content)
     for table in tables(rows):
         console.print(table)
     busy = content["others"]
     if busy is not None and busy > NOISY:
         console.print(f"Other programs took {busy:.0%} of the two cores: these figures are noisy.", style="yellow")
-    for failure in results.failures:
+    for failure in content["failures"]:
         console.print(f"failed: {failure}", style="red", markup=False)
-    caption = f"{content['machine']}, {content['date'][:10]}: {command}"
+    caption = f"{content['machine']}, {content['date'][:10]}: {content['command']}"
     noise = "" if busy is None else f"; other programs took {busy:.0%} of the two cores"
-    has_chart = chart.draw(rows, output / "chart.png", f"{caption}\n{plan.rounds} x {plan.seconds:g} s, medians{noise}")
+    length = f"{content['rounds']} x {content['seconds']:g} s"
+    has_chart = chart.draw(rows, output / "chart.png", f"{caption}\n{length}, medians{noise}")
     console.print(f"{content['bars_met']} of {content['bars']} bars met. {content['machine']}.")
     console.print(f"Written: {output / 'results.json'}" + (f" and {output / 'chart.png'}" if has_chart else ""))

@@ -117,7 +117,7 @@ def _pack(tree: Path, image: Path, *options: str) -> None:
 
 
 def read_once(reader: Reader, cell: Cell, folder: Path, seconds: float, arena: Arena) -> Sample:
-    """One reading. Raises: LoadFailedError when the reader fails."""
+    """One reading, of which all is the reader's: there is no load. Raises: LoadFailedError when the reader fails."""
     image = folder / cell.load[-1]
     image.read_bytes()  # the page cache has it
     scratch = Path(tempfile.mkdtemp(prefix="rw-bench-", dir=MEMORY))
@@ -129,10 +129,10 @@ def read_once(reader: Reader, cell: Cell, folder: Path, seconds: float, arena: A
     finally:
         shutil.rmtree(scratch)
     if not reader.counts:
-        return Sample(1, int((folder / TOTAL).read_text()), taken, used, 0.0, busy=busy)
+        return Sample(1, int((folder / TOTAL).read_text()), taken, 0.0, used, busy=busy)
     said = json.loads(output)
     others = max(0.0, busy - used) * said["seconds"] / taken  # evenly spread, also while the interpreter started
-    return Sample(said["requests"], said["bytes"], said["seconds"], said["cpu"], 0.0, busy=said["cpu"] + others)
+    return Sample(said["requests"], said["bytes"], said["seconds"], 0.0, said["cpu"], busy=said["cpu"] + others)
 
 
 def _read(words: Sequence[str], counts: bool) -> bytes:

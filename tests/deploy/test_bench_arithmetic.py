@@ -7,7 +7,8 @@ from deploy.benchmark.cells import CELLS, CROWDS, MIB, Cell
 from deploy.benchmark.contenders import CONTENDERS
 from deploy.benchmark.measure import Plan, cost_of, crowd_rows, rotated, steps
 from deploy.benchmark.stage import Memory
-from deploy.benchmark.table import bar_text, figure
+from deploy.benchmark.table import bar_text, figure, verdict
+from deploy.benchmark.table import idle as shown_idle
 
 CELL = Cell("tftp", "window 4", (), "bytes", 2.0, rivals=("window 1",), cpu_bar=0.5)
 
@@ -92,6 +93,26 @@ def test_idle_shares_are_given_for_each_server() -> None:
     assert row.idle == {"rootwire": 0.25, "old": 0.75}
 
 
+def test_the_idle_share_is_the_core_s_where_that_is_busier() -> None:
+    """What the kernel does for the load on its core leaves the load no more than what it does itself."""
+    runs = {"requests": 1, "bytes": 1, "seconds": 2.0, "client_cpu": 1.0, "server_cpu": 1.0}
+    assert Sample(**runs, load_busy=1.5).client_idle == 0.25  # type: ignore[arg-type]  # int and float fields
+    assert Sample(**runs, load_busy=0.5).client_idle == 0.5  # type: ignore[arg-type]  # int and float fields
+
+
+@pytest.mark.parametrize(
+    ("idle", "theirs", "bound", "text"),
+    [(0.05, 100, True, "5% (!)"), (0.05, 900, False, "5%, more by old"), (0.5, 900, False, "50%"),
+     (0.5, 100, False, "50%")],
+)  # fmt: skip
+def test_a_load_without_more_to_give_is_marked(idle: float, theirs: int, bound: bool, text: str) -> None:
+    """Unless it gave more to some other server: then it was not what limited us."""
+    runs = {"rootwire": [sample(400, idle=idle)], "old": [sample(theirs, idle=0.0)]}
+    row = speed_row(CELL, {("tftp", "window 4"): runs})
+    assert row.is_load_bound is bound
+    assert shown_idle(row) == text
+
+
 def test_a_limit_is_met_up_to_its_value() -> None:
     """Exactly the limit is enough; no figure is no verdict."""
     assert limit_row("nbd", "memory", "MiB", 128.0, 128).met is True
@@ -145,8 +166,18 @@ def test_names_of_cells_are_their_keys() -> None:
 
 
 def test_progress_has_an_end() -> None:
-    """NBD: one start, seven cells for five servers, and the crowd's start, memory and two loads, twice."""
-    assert steps(Plan(("nbd",), 2, 1.0), {"nbd": 5}) == 1 + 7 * 5 * 2 + 2 + 2 * 2
+    """NBD: a start, seven cells for five servers, a crowd's start, memory and loads, three neighbours, two scalings."""
+    assert steps(Plan(("nbd",), 2, 1.0), {"nbd": 5}) == 1 + 7 * 5 * 2 + 2 + 2 * 2 + (3 + 2) * (1 + 2 * 2)
+    assert steps(Plan(("nbd", "squashfs"), 1, 1.0, ("1x16",)), {"nbd": 5}) == 1 + 5
+
+
+def test_only_named_cells_are_run() -> None:
+    """A text matches anywhere in a name; several add up."""
+    plan = Plan(("nbd", "tftp"), 1, 1.0, ("128 KiB", "cold"))
+    assert {cell.name for cell in plan.cells("nbd")} == {cell.name for cell in CELLS if "128 KiB" in cell.name}
+    assert (plan.cells("tftp"), plan.crowds("nbd")) == ([], [])
+    assert [one.name for one in plan.neighbours("tftp")] == ["beside a cold file"]
+    assert [one.name for one in plan.scalings("nbd")] == ["pumps, 128 KiB sequential, 16x2"]
 
 
 @pytest.mark.parametrize(
@@ -164,3 +195,10 @@ def test_bars_say_which_way_they_point() -> None:
     row = Row("nbd", "x", "/s", 1.0, {}, None, None, None, 2.4, None)
     assert bar_text(row) == "≥ 2.4"
     assert bar_text(limit_row("nbd", "x", "MiB", 1.0, 128)) == "≤ 128 MiB"
+
+
+def test_without_a_bar_there_is_no_verdict() -> None:
+    """A figure that nothing is asked of is neither met nor missing; a figure that is missing is."""
+    assert (bar_text(limit_row("nbd", "x", "x", 3.0, None)), verdict(limit_row("nbd", "x", "x", 3.0, None))) == ("", "")
+    assert verdict(limit_row("nbd", "x", "x", None, None)) == "no figure"
+    assert [verdict(limit_row("nbd", "x", "x", ours, 2.0)) for ours in (2.0, 2.1)] == ["met", "not met"]
