@@ -100,14 +100,14 @@ cdef class Pump:
         pthread_mutex_init(&self.gate, NULL)
         pthread_mutex_init(&self.lock, NULL)
         self.workers = workers
-        open_lane(&self.lane, workers)
-        self.is_open = True
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise OSError(errno, os.strerror(errno))
         self.news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if self.news < 0:
             raise OSError(errno, os.strerror(errno))
+        open_lane(&self.lane, workers)
+        self.is_open = True
         self.watch(self.lane.bell, NULL, EPOLLIN)
 
     def __dealloc__(self):

@@ -352,6 +352,8 @@ cdef class BytesImage(Image):
 
     cdef ssize_t read(self, char *into, size_t length, uint64_t offset) noexcept nogil:
         length = bytes_inside(self, length, offset)
+        if length == 0:
+            return 0
         memcpy(into, self.start + offset, length)
         return length
 

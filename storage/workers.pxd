@@ -35,6 +35,7 @@ cdef struct Pool:
     Task *head
     Task *tail
     uint32_t queued
+    Lane *refused  # whose task found the queue full; they are rung once it has room
     bint is_stopping
     char *zeros
 
@@ -45,6 +46,8 @@ cdef struct Lane:
     Task *head
     Task *tail
     uint64_t outstanding
+    bint is_refused  # among the pool's refused, under the pool's lock
+    Lane *next_refused
     int bell
 
 cdef int submit(Lane *lane, Task *task) noexcept nogil

@@ -115,6 +115,33 @@ cdef void enqueue(Pool *pool, Task *task) noexcept nogil:
     pthread_cond_signal(&pool.wanted)
 
 
+cdef void ring_refused(Pool *pool) noexcept nogil:
+    # There is room again, and half a queue of it: who was refused need not come back one by one.
+    cdef Lane *lane
+    while pool.refused != NULL:
+        lane = pool.refused
+        pool.refused = lane.next_refused
+        lane.is_refused = False
+        ring(lane)
+
+
+cdef void remember_refused(Pool *pool, Lane *lane) noexcept nogil:
+    if not lane.is_refused:
+        lane.is_refused = True
+        lane.next_refused = pool.refused
+        pool.refused = lane
+
+
+cdef void forget_refused(Pool *pool, Lane *lane) noexcept nogil:
+    cdef Lane **link = &pool.refused
+    pthread_mutex_lock(&pool.lock)
+    while link[0] != NULL and link[0] != lane:
+        link = &link[0].next_refused
+    if link[0] == lane:
+        link[0] = lane.next_refused
+    pthread_mutex_unlock(&pool.lock)
+
+
 cdef Task *dequeue(Pool *pool) noexcept nogil:
     # Waits; NULL once the pool stops and nothing is left.
     while pool.head == NULL:
@@ -126,6 +153,8 @@ cdef Task *dequeue(Pool *pool) noexcept nogil:
     if pool.head == NULL:
         pool.tail = NULL
     pool.queued -= 1
+    if pool.refused != NULL and pool.queued <= queue_most // 2:
+        ring_refused(pool)
     return task
 
 
@@ -171,7 +200,7 @@ cdef void *work(void *argument) noexcept nogil:
 
 
 cdef int submit(Lane *lane, Task *task) noexcept nogil:
-    # 0, or -EAGAIN when the queue is full: submit again once a task of any kind came back.
+    # 0, or -EAGAIN when the queue is full: submit again when the bell rings, which it will.
     cdef Pool *pool = lane.pool
     cdef int refused = 0
     task.lane = lane
@@ -181,6 +210,7 @@ cdef int submit(Lane *lane, Task *task) noexcept nogil:
     pthread_mutex_lock(&pool.lock)
     if pool.queued >= queue_most or pool.is_stopping:
         refused = -EAGAIN
+        remember_refused(pool, lane)
     else:
         enqueue(pool, task)
     pthread_mutex_unlock(&pool.lock)
@@ -226,6 +256,7 @@ cdef Task *close_lane(Lane *lane) noexcept nogil:
     while lane.outstanding:
         pthread_cond_wait(&lane.emptied, &lane.lock)
     pthread_mutex_unlock(&lane.lock)
+    forget_refused(lane.pool, lane)
     cdef Task *done = take_done(lane)
     close(lane.bell)
     pthread_mutex_destroy(&lane.lock)

@@ -56,12 +56,11 @@ cdef void take_tasks_back(Station *station) noexcept nogil:
     cdef Task *task = take_done(station.lane)
     cdef Task *following
     cdef Client *client
-    cdef bint is_any = task != NULL
     while task != NULL:
         following = task.next
         take_back(station, <Parcel *> task)
         task = following
-    while is_any and station.waiting != NULL:  # the queue has room again
+    while station.waiting != NULL:  # the queue may have room again
         client = station.waiting
         station.waiting = client.next_waiting
         client.is_waiting = False

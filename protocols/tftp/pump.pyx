@@ -90,8 +90,6 @@ cdef uint64_t nanoseconds(double seconds) noexcept nogil:
 cdef void take_pieces_back(Station *station) noexcept nogil:
     cdef Task *task = take_done(station.lane)
     cdef Task *following
-    if task == NULL:
-        return
     while task != NULL:
         following = task.next
         take_back(station, <Piece *> task)

@@ -17,14 +17,16 @@ from protocols.nbd.pump import NbdPump
 from protocols.nbd.pumped import Closed, PumpEvent
 from protocols.nbd.transmission import Answer, Command, Disconnected, Transmission
 from storage.image import BytesImage, FileImage, Image, PaddedImage
-from storage.workers import Workers
+from storage.workers import QUEUE_MOST, THREADS, Workers
 from tests.protocols.nbd import peer
+from tests.storage.gate import gated_file
 
 READ, WRITE, DISC, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS = range(8)
 MIB = 1 << 20
 KIB = 1 << 10
 SIZE = 4 * MIB
 CONTENT = random.Random(3).randbytes(SIZE // 2) + bytes(SIZE // 2)
+TASKS_OF_ONE = 32  # of one client among the workers
 PATIENCE = 20.0  # seconds; only a hang reaches it
 
 
@@ -41,9 +43,10 @@ def pair() -> tuple[socket.socket, socket.socket]:
 class Bench:
     """A pump, its clients, and what it told."""
 
-    def __init__(self, limits: NbdLimits | None = None) -> None:
+    def __init__(self, limits: NbdLimits | None = None, workers: Workers | None = None) -> None:
         self.limits = limits or NbdLimits()
-        self.workers = Workers()
+        self.workers = workers or Workers()
+        self.owns_workers = workers is None
         self.pump = NbdPump(self.limits, workers=self.workers)
         self.is_running = False
         self.events: list[PumpEvent] = []
@@ -104,7 +107,8 @@ class Bench:
     def close(self) -> None:
         """The pump, the threads, the clients."""
         self.events += self.pump.close()
-        self.workers.close()
+        if self.owns_workers:
+            self.workers.close()
         for client in self.clients:
             client.close()
 
@@ -373,3 +377,31 @@ def test_answers_for_those_who_left_are_dropped(bench: Bench) -> None:
     bench.run_until_closed(1)
     bench.pump.answer(1, b"late")
     bench.pump.answer(99, b"never")
+
+
+@pytest.mark.root
+def test_a_full_queue_is_full_for_a_while_only(bench: Bench, tmp_path: Path) -> None:
+    """One pump's cold reads fill the workers' queue; another's client is refused, and served once there is room."""
+    other = Bench(workers=bench.workers)
+    with gated_file(tmp_path / "cold", SIZE) as gate:
+        image = FileImage(gate.path)
+        crowd = []
+        for _ in range(QUEUE_MOST // TASKS_OF_ONE + 1):
+            crowd.append(bench.join(image))
+            crowd[-1].send(b"".join(peer.request(READ, cookie=n, length=512) for n in range(TASKS_OF_ONE)))
+            bench.run()
+            if len(crowd) == 1:
+                for _ in range(THREADS):  # each thread has one; from here on tasks only wait
+                    gate.wait()
+        while sum(sums.requests for sums in bench.pump.connections().values()) < QUEUE_MOST + THREADS:
+            bench.run()
+        late = other.join(image)
+        late.send(peer.request(READ, length=512))
+        other.run()
+        assert other.pump.connections()[1].requests == 0  # there is no room for it
+        other.start()
+        gate.open()
+        assert len(other.take(late, 16 + 512)) == 16 + 512
+        for client in crowd:
+            assert len(bench.take(client, TASKS_OF_ONE * (16 + 512))) == TASKS_OF_ONE * (16 + 512)
+        other.close()
