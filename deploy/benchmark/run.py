@@ -40,7 +40,8 @@ def run(arguments: Arguments, console: Console) -> int:
         output.mkdir(parents=True, exist_ok=True)
         # Before the measuring, which takes long: what can't be said afterwards is said now.
         place = None if arguments.markdown is None else _place(arguments.markdown)
-        measured = versions(plan.protocols, FOLDER / "packages" / "versions")
+        with_peers = [protocol for protocol in plan.protocols if plan.cells(protocol)]
+        measured = versions(with_peers, FOLDER / "packages" / "versions")
         results = asyncio.run(_measure(plan, console))
     except (BenchmarkError, OSError) as failure:
         console.print(f"bench: {failure}", style="red", highlight=False, markup=False)
