@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def run(arguments: Arguments, console: Console) -> int:
         console.print("bench: stopped; the servers and the namespace are gone")
         return 130
     rows = rows_of(CELLS, results.samples) + results.rows
-    content = report.document(plan, results, rows, " ".join(["deploy/bench", *sys.argv[1:]]), measured)
+    content = report.document(plan, results, rows, shlex.join(["deploy/bench", *sys.argv[1:]]), measured)
     if place is not None:
         place(markdown(rows, content))
     _publish(content, rows, output, console)
