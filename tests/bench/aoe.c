@@ -34,7 +34,7 @@ static struct frame out[BATCH], model;
 static struct mmsghdr outgoing[BATCH], incoming[BATCH];
 static struct iovec out_pieces[BATCH], in_pieces[BATCH];
 static uint8_t in[BATCH][16384];
-static int sock;
+static int sock, way_out; /* one to send by: epoll asks after each sent frame of a socket that it watches */
 
 static void open_socket(void)
 {
@@ -50,9 +50,13 @@ static void open_socket(void)
     snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
     if (bind(sock, (struct sockaddr *)&where, sizeof where) < 0 || ioctl(sock, SIOCGIFHWADDR, &request) < 0)
         die(1, "%s: %s", interface, strerror(errno));
-    setsockopt(sock, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof one);
+    where.sll_protocol = 0;
+    way_out = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (way_out < 0 || bind(way_out, (struct sockaddr *)&where, sizeof where) < 0)
+        die(1, "raw socket: %s", strerror(errno));
+    setsockopt(way_out, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof one);
+    setsockopt(way_out, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
     setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
-    setsockopt(sock, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
     memset(model.destination, 255, 6);
     memcpy(model.source, request.ifr_hwaddr.sa_data, 6);
     model.type = htons(ETHERTYPE);
@@ -67,7 +71,7 @@ static const struct frame *ask(uint32_t tag)
     model.tag = htobe32(tag);
     for (int attempt = 0; attempt < 10; attempt++) {
         struct pollfd wait = {.fd = sock, .events = POLLIN};
-        if (send(sock, &model, 60, 0) < 0)
+        if (send(way_out, &model, 60, 0) < 0)
             die(1, "%s: %s", interface, strerror(errno));
         while (poll(&wait, 1, 500) > 0) {
             ssize_t n = recv(sock, in[0], sizeof in[0], 0);
@@ -117,7 +121,7 @@ static void prepare(unsigned slot, unsigned at, uint64_t now)
 static void send_frames(unsigned count)
 {
     for (unsigned sent = 0; sent < count;) {
-        int n = sendmmsg(sock, outgoing + sent, count - sent, 0);
+        int n = sendmmsg(way_out, outgoing + sent, count - sent, 0);
         if (n < 0 && errno != ENOBUFS && errno != EAGAIN)
             die(1, "%s: %s", interface, strerror(errno));
         sent += n > 0 ? (unsigned)n : 0;
