@@ -84,13 +84,17 @@ cdef void line_up(Station *station, epoll_event *events, int count) noexcept nog
 
 
 cdef void serve_line(Station *station, epoll_event *events, int count) noexcept nogil:
+    # Round after round: a turn for each who stood in line when it began, then a look at who came meanwhile.
     cdef Client *client
+    cdef Client *last
     cdef int turns
     station.done_requests = station.done_bytes = 0
     line_up(station, events, count)
     while station.ready != NULL:
+        client = NULL
+        last = station.ready_tail
         turns = 0
-        while station.ready != NULL:
+        while client != last:
             if station.done_requests >= BATCH_REQUESTS or station.done_bytes >= BATCH_BYTES:
                 ring(station.lane)  # who is left in line must be served though no socket says so
                 return
@@ -100,7 +104,7 @@ cdef void serve_line(Station *station, epoll_event *events, int count) noexcept 
             turns += 1
             if not client.is_dead:
                 take_turn(station, client)
-        if turns > 1:  # in a crowd others have come meanwhile; after a single one that would be a call for nothing
+        if turns > 1 or station.ready != NULL:  # after a single one that is done it would be a call for nothing
             line_up(station, events, epoll_wait(station.epoll, events, EVENTS, 0))
 
 
