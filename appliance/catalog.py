@@ -1,7 +1,8 @@
 """The images in image/: which files are images, under which export name, shelf and slot they are served.
 
-Every file there that is no checksum and not compressed is a read-only NBD export under its file name and an AoE
-target in name order: e0.1, e0.2, ... A file that no boot can use is said so at once, not when a client hangs on it.
+Every file there that is no checksum, no rule file and not compressed is a read-only NBD export under its file name and
+an AoE target in name order: e0.1, e0.2, ... A file that no boot can use is said so at once, not when a client hangs on
+it. What a squashfs holds can be had file by file.
 """
 
 import hashlib
@@ -10,13 +11,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from appliance.errors import OperatorError
 from appliance.kiwi import is_safe_name
+from storage import squashfs
 from storage.errors import StorageError
 from storage.image import FileImage
+from storage.squashfs import Squashfs, SquashfsError
 
 CHECKSUM_SUFFIXES = (".md5", ".sha256", ".sha512")
 COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")  # fetched whole by RAM clients; a block device made of one is no use
+RULES_SUFFIX = ".toml"  # NAME.toml says how NAME boots where what is found in it would not do
 SLOTS_PER_SHELF = 255  # slot 255 is AoE's broadcast (AoEr11 section 2.3)
 HASH_CHUNK = 1 << 20  # bytes read at a time while hashing
 
@@ -33,6 +39,8 @@ SIGNATURES = (
 )
 SQUASHFS_BYTES_USED = (40, 8)  # offset and length of the superblock's bytes_used, little-endian
 
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogLimits:
@@ -40,6 +48,30 @@ class CatalogLimits:
 
     max_images: int = 255  # as many as AoE serves by default: each answers every broadcast query
     refresh_seconds: float = 3.0  # how soon a file dropped into image/ is served
+
+
+class Contents:
+    """The files inside a squashfs, which is opened when somebody first wants one."""
+
+    __slots__ = ("_image", "_is_damaged", "_lock", "_name", "_opened")
+
+    def __init__(self, name: str, image: FileImage) -> None:
+        self._name = name
+        self._image = image
+        self._lock = threading.Lock()
+        self._opened: Squashfs | None = None
+        self._is_damaged = False
+
+    def open(self) -> Squashfs | None:
+        """The file system, or None where it can't be read, which is logged: of a damaged one once."""
+        with self._lock:
+            if self._opened is None and not self._is_damaged:
+                try:
+                    self._opened = squashfs.open(self._image)
+                except StorageError as failure:
+                    self._is_damaged = isinstance(failure, SquashfsError)  # a disk's error may pass
+                    log.warning("image_unreadable", image=self._name, reason=str(failure))
+            return self._opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +83,15 @@ class Entry:
     image: FileImage
     shelf: int
     slot: int
+    contents: Contents
+
+    @property
+    def files(self) -> Squashfs | None:
+        """The image as a file system; None unless it is a squashfs that can be read. May wait for the disk.
+
+        What is read from it later may still turn out to be damaged: it raises StorageError then.
+        """
+        return self.contents.open() if self.format == "squashfs" else None
 
     @property
     def target(self) -> str:
@@ -155,7 +196,7 @@ class Catalog:
     def _candidates(self) -> list[str]:
         if not self._folder.is_dir():
             return []
-        ignored = CHECKSUM_SUFFIXES + COMPRESSED_SUFFIXES
+        ignored = (*CHECKSUM_SUFFIXES, *COMPRESSED_SUFFIXES, RULES_SUFFIX)
         return sorted(
             p.name
             for p in self._folder.iterdir()
@@ -173,4 +214,4 @@ class Catalog:
         except (OSError, StorageError) as failure:
             raise NotAnImageError(f"can't be read: {failure}") from failure
         shelf, slot = divmod(len(self._entries) + 1, SLOTS_PER_SHELF)
-        return Entry(name=name, format=kind, image=image, shelf=shelf, slot=slot)
+        return Entry(name, kind, image, shelf, slot, Contents(name, image))

@@ -4,6 +4,7 @@ import os
 
 UPLOADS = "upload"  # the folder that clients may write to; nothing of it is served back: it is hostile text
 PATH_MAX = 1024  # characters of a name; longer ones are no file of ours
+INSIDE = "/-/"  # ends the name of an image: what follows is a path inside it
 
 
 def normalise(name: str) -> str:
@@ -27,3 +28,15 @@ def _is_encodable(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def split_inside(name: str) -> tuple[str, str] | None:
+    """A requested name as an image's path and a path inside that image, as asked for; None when it has no "/-/".
+
+    The second part may hold whatever a file's name can: it is looked up in the image, which has no outside.
+    """
+    spelled = name.replace("\\", "/")
+    at = spelled.find(INSIDE)
+    if at < 0 or not _is_encodable(name):
+        return None
+    return "/".join(part for part in spelled[:at].split("/") if part not in ("", ".")), name[at + len(INSIDE) :]

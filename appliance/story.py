@@ -15,7 +15,7 @@ import structlog
 
 from appliance.kiwi import is_client_config
 from appliance.menu import Menu
-from appliance.names import normalise
+from appliance.names import INSIDE, normalise
 from appliance.plan import INITRD_PATH, KERNEL_PATH
 from appliance.stage import FINAL_STAGES, Firmware, Stage
 from appliance.timeline import Timeline
@@ -47,7 +47,8 @@ def stage_of_file(path: str, menu: Menu) -> Stage | None:
     if is_client_config(path):
         return Stage.CLIENT_CONFIG
     if path.startswith("image/"):
-        return None if path.endswith((".md5", ".sha256", ".sha512")) else Stage.ROOT_LOADING
+        is_root = INSIDE not in path and not path.endswith((".md5", ".sha256", ".sha512"))
+        return Stage.ROOT_LOADING if is_root else None
     if _MENU_FILES.fullmatch(path):
         return Stage.CONFIG
     if PurePosixPath(path).suffix.lower() in _LOADER_SUFFIXES:

@@ -1,7 +1,8 @@
 """The boot tree: every name a client can ask for, whether a file under the root, generated, or a Debian loader.
 
 The same names are served over TFTP and HTTP. Nothing outside the root is reachable, by `..`, absolute path,
-backslash or symbolic link; Debian's loaders are, by a fixed list of names.
+backslash or symbolic link; Debian's loaders are, by a fixed list of names. image/NAME/-/PATH is a file inside the
+squashfs NAME, whose symbolic links lead nowhere outside of it.
 """
 
 import asyncio
@@ -13,12 +14,14 @@ from appliance import kiwi
 from appliance.catalog import Catalog, Entry
 from appliance.loaders import find_loader_file
 from appliance.menu import Menu, parse_pxelinux, render_ipxe, render_pxelinux
-from appliance.names import UPLOADS, normalise
+from appliance.names import UPLOADS, normalise, split_inside
 from appliance.plan import Plans
 from protocols.ethernet import format_mac, parse_mac
 from storage.errors import StorageError
 from storage.image import BytesImage, FileImage, Image
+from storage.squashfs import Squashfs
 
+IMAGES = "image/"
 PXELINUX_DEFAULT = "pxelinux.cfg/default"
 KIWI_DEFAULT = "KIWI/config.default"
 MENU_MAX = 64 << 10  # bytes of an operator's menu that are read: PXELINUX's own limit
@@ -55,8 +58,12 @@ class Tree:
         """What `name` stands for; `client` is the asker's IPv4 address.
 
         A file under the root wins over a generated one, and that over a loader of Debian's.
-        Raises: FileNotFoundError when there is no such thing, PermissionError when it may not be had.
+        Raises: FileNotFoundError when there is no such thing, PermissionError when it may not be had, StorageError
+        when the image it lies in is damaged or can't be read.
         """
+        within = self._split_inside(name)
+        if within is not None:
+            return await asyncio.to_thread(_open_inside, *within)
         path = normalise(name)
         if path.split("/", 1)[0].casefold() == UPLOADS:
             raise PermissionError("uploads are not served back")
@@ -65,6 +72,13 @@ class Tree:
         if found is None:
             raise FileNotFoundError(name)
         return found
+
+    def _split_inside(self, name: str) -> tuple[Entry, str] | None:
+        parts = split_inside(name)
+        if parts is None or not parts[0].startswith(IMAGES):
+            return None
+        entry = self._image_called(parts[0].removeprefix(IMAGES))
+        return None if entry is None else (entry, parts[1])
 
     def _find(self, path: str) -> Image | None:
         return (
@@ -89,7 +103,7 @@ class Tree:
         return self._file(path) is not None
 
     def _file(self, path: str) -> FileImage | None:
-        entry = self._catalog.get(path.removeprefix("image/")) if path.startswith("image/") else None
+        entry = self._catalog.get(path.removeprefix(IMAGES)) if path.startswith(IMAGES) else None
         if entry is not None:
             return entry.image
         place = self._inside(self._root / path) or self._any_case(path)
@@ -165,15 +179,15 @@ class Tree:
 
     def _checksum(self, path: str) -> Image | None:
         """KIWI's NAME.md5, made from the image when the operator has none (KIWI itself writes only .sha256 today)."""
-        if not (path.startswith("image/") and path.endswith(".md5")):
+        if not (path.startswith(IMAGES) and path.endswith(".md5")):
             return None
-        entry = self._image_called(path.removeprefix("image/").removesuffix(".md5"))
+        entry = self._image_called(path.removeprefix(IMAGES).removesuffix(".md5"))
         if entry is None:
             return None
         return BytesImage(kiwi.checksum_line(self._catalog.md5(entry), entry.image.size))
 
     def _unversioned_image(self, path: str) -> Image | None:
-        entry = self._image_called(path.removeprefix("image/")) if path.startswith("image/") else None
+        entry = self._image_called(path.removeprefix(IMAGES)) if path.startswith(IMAGES) else None
         return None if entry is None else entry.image
 
     def _image_called(self, name: str) -> Entry | None:
@@ -184,3 +198,21 @@ class Tree:
 
 def _generated(content: bytes | None) -> Image | None:
     return None if content is None else BytesImage(content)
+
+
+def _open_inside(entry: Entry, path: str) -> Image:
+    """A file in an image. Raises: FileNotFoundError when it is none, StorageError when the image is damaged there."""
+    files = entry.files
+    if files is None:
+        raise FileNotFoundError(f"{entry.name} holds no files that could be read")
+    found = _look_up(files, path) or _look_up(files, path.replace("\\", "/"))  # a name may have a backslash in it
+    if found is None:
+        raise FileNotFoundError(f"{path!r} is no file in {entry.name}")
+    return found
+
+
+def _look_up(files: Squashfs, path: str) -> Image | None:
+    try:
+        return files.open_file(path)
+    except OSError:  # nothing there, a folder, a device, a link that leads in circles, a name too long
+        return None

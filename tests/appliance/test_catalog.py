@@ -1,12 +1,16 @@
 """The catalogue: what is an image, what is not and why, and which address each gets."""
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import structlog
 
 from appliance.catalog import Catalog, CatalogLimits
 from appliance.errors import OperatorError
+from tests.storage.squashfs.trees import make_image
 
 SQUASHFS = b"hsqs" + bytes(36) + (4096).to_bytes(8, "little") + bytes(4048)
 EXT = bytes(1080) + b"\x53\xef" + bytes(4096)
@@ -113,3 +117,41 @@ def test_md5_is_that_of_the_file(folder: Path) -> None:
     entry = catalog.get("b-1")
     assert entry is not None
     assert catalog.md5(entry) == hashlib.md5(SQUASHFS).hexdigest() == catalog.md5(entry)
+
+
+def test_rule_files_are_no_images(folder: Path) -> None:
+    """NAME.toml says how NAME boots."""
+    (folder / "b-1.toml").write_text('kernel = "x"\n')
+    catalog = Catalog(folder)
+    catalog.load()
+    assert len(catalog) == 2
+
+
+def test_a_squashfs_that_holds_nothing_readable_is_complained_of_once(folder: Path) -> None:
+    """It may be a fine block device for a kernel that knows more: it is served all the same."""
+    catalog = Catalog(folder)
+    catalog.load()
+    entry = catalog.get("b-1")
+    assert entry is not None
+    with structlog.testing.capture_logs() as logged:
+        assert entry.files is None
+        assert entry.files is None
+    assert [(line["event"], line["image"]) for line in logged] == [("image_unreadable", "b-1")]
+
+
+def test_the_files_of_an_image_are_opened_once(tmp_path: Path, tool: Callable[[str], str]) -> None:
+    """By however many at the same time; other formats have none."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/hello").write_text("hello")
+    (tmp_path / "image").mkdir()
+    make_image(tool, tmp_path / "tree", tmp_path / "image/root")
+    (tmp_path / "image/ext").write_bytes(EXT)
+    catalog = Catalog(tmp_path / "image")
+    catalog.load()
+    entries = {entry.name: entry for entry in catalog}
+    with ThreadPoolExecutor(8) as threads:
+        opened = list(threads.map(lambda _: entries["root"].files, range(8)))
+    assert {id(files) for files in opened} == {id(opened[0])}
+    assert opened[0] is not None
+    assert [entry.name for entry in opened[0].listdir("/")] == [b"hello"]
+    assert entries["ext"].files is None

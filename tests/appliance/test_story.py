@@ -101,6 +101,7 @@ def request(*, is_ipxe: bool = False) -> BootRequest:
         ("KIWI/config.default", Stage.CLIENT_CONFIG),
         ("image/edge-1", Stage.ROOT_LOADING),
         ("image/edge-1.md5", None),
+        ("image/edge-1/-/etc/motd", None),
         ("api/machines", None),
         ("conf/hosts", None),
     ],
