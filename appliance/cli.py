@@ -1,4 +1,7 @@
-"""The command line: `rootwire serve`, `status`, `initrd`. Every mistake an operator can make is one line and exit 2."""
+"""The `rootwire` command: serve, status, initrd; ls, cat and show look into an image.
+
+Every mistake an operator can make is one line and exit 2.
+"""
 
 import asyncio
 import sys
@@ -12,9 +15,11 @@ from typer.exceptions import TyperException
 
 from appliance import logs, status
 from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, load_config
+from appliance.contents import copy_file, list_files
 from appliance.errors import OperatorError
 from appliance.initrd.builder import build_initrd
 from appliance.initrd.errors import InitrdError
+from appliance.portrait import show_image
 from appliance.serve import serve as run_appliance
 
 MISTAKE = 2  # exit status for what the operator can mend
@@ -64,6 +69,46 @@ Make the client initramfs for a kernel: busybox, network drivers, nbd-client and
 
   rootwire initrd --kernel ./linux-image-6.1.0-42-amd64_6.1.159-1_amd64.deb --output initrd
 """
+
+LS_EXAMPLES = """
+List the files inside a squashfs image, in the order of their names.
+
+With [bold]-R[/] everything below the folder is listed, a path a line. Odd names are escaped on a terminal only.
+
+[bold]Examples[/]
+
+  rootwire ls /srv/netboot/image/debian.x86_64-12 /boot
+
+  rootwire ls -lR debian.squashfs /usr/lib/modules
+
+  rootwire ls -R --json debian.squashfs | jq -r '.[] | select(.size > 1e7) | .path'
+"""
+
+CAT_EXAMPLES = """
+Write a file from inside a squashfs image to standard output.
+
+Symbolic links are followed inside the image only.
+
+[bold]Examples[/]
+
+  rootwire cat debian.squashfs /etc/os-release
+
+  rootwire cat /srv/netboot/image/debian.x86_64-12 /vmlinuz > /srv/netboot/boot/linux
+
+  rootwire cat debian.squashfs /boot/initrd.img --length 6 | xxd          (what is it compressed with?)
+"""
+
+SHOW_EXAMPLES = """
+Show a squashfs image on one page: how it is packed, what it holds, which system and kernels are in it.
+
+[bold]Examples[/]
+
+  rootwire show /srv/netboot/image/debian.x86_64-12
+
+  rootwire show --json debian.squashfs | jq .kernels
+"""
+
+ImageArgument = Annotated[Path, typer.Argument(metavar="IMAGE", help="A squashfs file.", show_default=False)]
 
 
 def _print_version(wanted: bool) -> None:
@@ -142,6 +187,45 @@ def initrd(
     with console.status("making the client initramfs") as line:
         report = build_initrd(kernel, output, progress=line.update)
     typer.echo(str(report))
+
+
+@app.command(name="ls", help=LS_EXAMPLES)
+def list_inside(
+    image: ImageArgument,
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="A folder or file in it.")] = "/",
+    is_long: Annotated[
+        bool, typer.Option("--long", "-l", help="With mode, links, owners, size, time (UTC), target.")
+    ] = False,
+    is_deep: Annotated[bool, typer.Option("--recursive", "-R", help="Everything below the folder.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON array, with all that is known of each.")] = False,
+) -> None:
+    """List files inside an image."""
+    list_files(image, path, sys.stdout.buffer, is_long=is_long, is_deep=is_deep, as_json=json)
+    sys.stdout.buffer.flush()
+
+
+@app.command(name="cat", help=CAT_EXAMPLES)
+def copy_inside(
+    image: ImageArgument,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A file in it.", show_default=False)],
+    offset: Annotated[int, typer.Option(metavar="N", min=0, help="Leave out the first N bytes.")] = 0,
+    length: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Stop after N bytes. Default: at the end.")
+    ] = None,
+) -> None:
+    """Write out a file inside an image."""
+    copy_file(image, path, sys.stdout.buffer, offset=offset, length=length)
+    sys.stdout.buffer.flush()
+
+
+@app.command(name="show", help=SHOW_EXAMPLES)
+def show_inside(
+    image: ImageArgument,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show an image on one page."""
+    show_image(image, sys.stdout.buffer, as_json=json)
+    sys.stdout.buffer.flush()
 
 
 def main() -> None:

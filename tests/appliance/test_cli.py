@@ -4,9 +4,12 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.storage.squashfs.trees import make_image
 
 ROOTWIRE = [sys.executable, "-c", "from appliance.cli import main; main()"]
 IMAGE = b"hsqs" + bytes(36) + (4096).to_bytes(8, "little") + bytes(4048)
@@ -35,7 +38,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("status",), ("initrd",)])
+@pytest.mark.parametrize("command", [(), ("serve",), ("status",), ("initrd",), ("ls",), ("cat",), ("show",)])
 def test_help_has_examples(command: tuple[str, ...]) -> None:
     """Every command says what it does and shows how."""
     done = rootwire(*command, "--help")
@@ -61,6 +64,10 @@ def test_version() -> None:
         (("frobnicate",), "frobnicate"),
         (("initrd", "--output", "x"), "--kernel"),
         (("status", "--socket", "/nonesuch.sock"), "/nonesuch.sock"),
+        (("ls", "/nonesuch"), "image /nonesuch: No such file"),
+        (("cat", "/etc/hostname", "/x"), "image /etc/hostname holds no known file system"),
+        (("cat", "/etc/hostname"), "PATH"),
+        (("show", "/"), "image / can't be read"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: tuple[str, ...], named: str) -> None:
@@ -91,6 +98,16 @@ def test_an_image_that_is_set_but_absent_is_named(tree: Path) -> None:
     told = complaint(rootwire("serve", "--interface", "lo", "--root", tree, "--config", tree / "r.toml"))
     assert "'other-1' is not in image/" in told
     assert "edge-1" in told
+
+
+def test_looking_into_an_image(tool: Callable[[str], str], tmp_path: Path) -> None:
+    """Each of the commands, as a user runs them; a path's bytes survive the way through the command line."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / os.fsdecode(b"gr\xf6\xdfe")).write_text("hello\n")
+    image = make_image(tool, tmp_path / "root", tmp_path / "image")
+    assert rootwire("ls", image, "--json").stdout.startswith('[{"path": "gr\\udcf6\\udcdfe", "kind": "file"')
+    assert rootwire("cat", image, os.fsdecode(b"/gr\xf6\xdfe"), "--offset", "1").stdout == "ello\n"
+    assert "1 file\n" in rootwire("show", image).stdout
 
 
 @pytest.mark.root
