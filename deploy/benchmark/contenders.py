@@ -164,3 +164,6 @@ SUBJECT: dict[str, tuple[str, ...]] = {
     "aoe": (),
     "http": ("--path", f"/image/{IMAGE}"),
 }
+
+# Of what every server sends in a cell, a sample is compared with this file of the tree.
+SAMPLED: dict[str, str] = {"aoe": f"image/{IMAGE}"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.benchmark.arena import Arena
 from deploy.benchmark.arithmetic import OURS, Row, Sample, limit_row, median
 from deploy.benchmark.cells import CELLS, CROWDS, MIB, NEIGHBOURS, SCALINGS, Cell, Crowd, Neighbour, Scaling
-from deploy.benchmark.contenders import CONTENDERS, alone, with_pumps
+from deploy.benchmark.contenders import CONTENDERS, SAMPLED, alone, with_pumps
 from deploy.benchmark.fixture import Fixture
 from deploy.benchmark.generators import LoadFailedError
 from deploy.benchmark.neighbours import Meeting, neighbour_rows, scaling_row
@@ -96,13 +96,15 @@ async def measure(plan: Plan, arena: Arena, fixture: Fixture, folder: Path, prog
 async def _measure_cell(cell: Cell, stage: Stage, plan: Plan, results: Results, progress: Progress) -> None:
     samples = results.samples[cell.protocol, cell.name] = defaultdict(list)
     failed: set[str] = set()
+    sampled = SAMPLED.get(cell.protocol)
+    load = (*cell.load, *(("--sample", str(stage.tree / sampled)) if sampled else ()))
     for turn in range(plan.rounds):
         for name in rotated(list(stage.servers), turn):
             progress(f"{cell.protocol}: {cell.name}, {name}, round {turn + 1}")
             if name in failed:
                 continue
             try:
-                samples[name].append(await stage.measure(name, cell.load, plan.seconds))
+                samples[name].append(await stage.measure(name, load, plan.seconds))
             except LoadFailedError as failure:  # one server's failure is a finding, not the end of the others
                 failed.add(name)
                 results.failures.append(f"{cell.protocol}, {cell.name}, {name}: {failure}")

@@ -1,12 +1,23 @@
-/* AoE reads: ATA READ SECTORS EXT with so many in flight at one target (AoEr11 sections 2 and 3), random sectors. */
+/* AoE reads: ATA READ SECTORS EXT with so many in flight at one target (AoEr11 sections 2 and 3), random sectors.
+ *
+ * Answers come by a ring that the kernel fills with the first bytes of each frame and its length, so that taking them
+ * is no call of the kernel; requests go out by the batch. What is to be compared is marked in its tag: a filter lets
+ * all of such an answer in, and one that no slot of the ring holds comes as from any socket. */
 #include "bench.h"
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 
 #define ETHERTYPE 0x88a2
 #define BATCH 64
+#define SLOTS 512                      /* of the ring: what is in flight, and strays */
+#define SLOT 128                       /* bytes: the kernel's 66, and HEAD */
+#define HEAD 60                        /* bytes of an answer that are looked at */
+#define WHOLE 0x40000000u              /* in a tag: of its answer everything is */
+#define SAMPLE 256                     /* one in so many answers is compared with --sample's file */
 #define RESEND_NS 200000000ull /* an answer this late is lost */
 
 /* 0 destination, 6 source, 12 ethertype, 14 version and flags, 15 error, 16 shelf, 18 slot, 19 command, 20 tag,
@@ -28,22 +39,77 @@ struct slot {
 
 static const char *interface;
 static long shelf, target = 1, depth = 1, sectors = 2;
-static uint64_t run_ns = 1000000000ull, size, deadline, requests, total, in_flight, resent, seed = 88172645463325252ull;
+static uint64_t run_ns = 1000000000ull, size, deadline, requests, total, in_flight, resent, prepared, seed = 88172645463325252ull;
 static struct slot slots[BATCH];
 static struct frame out[BATCH], model;
-static struct mmsghdr outgoing[BATCH], incoming[BATCH];
-static struct iovec out_pieces[BATCH], in_pieces[BATCH];
-static uint8_t in[BATCH][16384];
-static int sock, way_out; /* one to send by: epoll asks after each sent frame of a socket that it watches */
+static struct mmsghdr outgoing[BATCH];
+static struct iovec out_pieces[BATCH];
+static uint8_t whole[16384], *ring;
+static unsigned at, compare_each = 1;
+static int sock, way_out; /* one to send by: what is sent by a socket wakes whoever waits at it */
+
+/* The kernel keeps HEAD bytes of a frame, or all of one that has WHOLE in its tag. */
+static void filter(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct frame, tag)),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, WHOLE, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, sizeof whole),
+        BPF_STMT(BPF_RET | BPF_K, HEAD),
+    };
+    struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
+    if (setsockopt(sock, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) < 0)
+        die(1, "packet filter: %s", strerror(errno));
+}
+
+static void map_ring(void)
+{
+    int version = TPACKET_V2, one = 1;
+    struct tpacket_req wanted = {
+        .tp_block_size = SLOTS * SLOT, .tp_block_nr = 1, .tp_frame_size = SLOT, .tp_frame_nr = SLOTS};
+    if (setsockopt(sock, SOL_PACKET, PACKET_VERSION, &version, sizeof version) < 0 ||
+        setsockopt(sock, SOL_PACKET, PACKET_COPY_THRESH, &one, sizeof one) < 0 ||
+        setsockopt(sock, SOL_PACKET, PACKET_RX_RING, &wanted, sizeof wanted) < 0)
+        die(1, "packet ring: %s", strerror(errno));
+    ring = mmap(NULL, SLOTS * SLOT, PROT_READ | PROT_WRITE, MAP_SHARED, sock, 0);
+    if (ring == MAP_FAILED)
+        die(1, "packet ring: %s", strerror(errno));
+}
+
+/* The frame at the ring's head and its length on the wire, or NULL; it stays until `give_back`. */
+static const struct frame *next_frame(size_t *length)
+{
+    struct tpacket2_hdr *slot = (void *)(ring + at * SLOT);
+    uint32_t status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
+    if (!(status & TP_STATUS_USER))
+        return NULL;
+    if (status & TP_STATUS_COPY) {
+        ssize_t n = recv(sock, whole, sizeof whole, MSG_DONTWAIT);
+        *length = n > 0 ? (size_t)n : 0;
+        return (const void *)whole;
+    }
+    const struct frame *frame = (const void *)((uint8_t *)slot + slot->tp_mac);
+    *length = slot->tp_snaplen < slot->tp_len && (be32toh(frame->tag) & WHOLE) ? 0 : slot->tp_len; /* found no room */
+    return frame;
+}
+
+static void give_back(void)
+{
+    struct tpacket2_hdr *slot = (void *)(ring + at * SLOT);
+    __atomic_store_n(&slot->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+    at = (at + 1) % SLOTS;
+}
 
 static void open_socket(void)
 {
     struct ifreq request = {0};
     struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE)};
     int one = 1, room = 8 << 20;
-    sock = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETHERTYPE));
+    sock = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
     if (sock < 0)
         die(1, "raw socket: %s", strerror(errno));
+    filter();
+    map_ring();
     where.sll_ifindex = (int)if_nametoindex(interface);
     if (!where.sll_ifindex)
         die(2, "--interface: '%s' does not exist", interface);
@@ -66,7 +132,7 @@ static void open_socket(void)
 }
 
 /* Send the model and wait for the target's answer to it, a few times. */
-static const struct frame *ask(uint32_t tag)
+static void ask(uint32_t tag, void *into, size_t size)
 { /* 32 bytes: an answer to a query without a string, unpadded as a virtual cable passes it on */
     model.tag = htobe32(tag);
     for (int attempt = 0; attempt < 10; attempt++) {
@@ -74,10 +140,16 @@ static const struct frame *ask(uint32_t tag)
         if (send(way_out, &model, 60, 0) < 0)
             die(1, "%s: %s", interface, strerror(errno));
         while (poll(&wait, 1, 500) > 0) {
-            ssize_t n = recv(sock, in[0], sizeof in[0], 0);
-            const struct frame *answer = (const void *)in[0];
-            if (n >= 32 && (answer->version & 8) && answer->tag == model.tag && !(answer->version & 4))
-                return answer;
+            size_t length;
+            const struct frame *answer = next_frame(&length);
+            bool is_it = answer && length >= 32 && length <= size && (answer->version & 8) &&
+                         answer->tag == model.tag && !(answer->version & 4);
+            if (is_it)
+                memcpy(into, answer, length);
+            if (answer)
+                give_back();
+            if (is_it)
+                return;
         }
     }
     die(1, "no target e%ld.%ld answers on %s", shelf, target, interface);
@@ -86,12 +158,15 @@ static const struct frame *ask(uint32_t tag)
 /* Learn the target's MAC by a query, and its size by IDENTIFY DEVICE (words 100 to 103). */
 static void find_target(void)
 {
+    uint8_t answer[2048];
     model.command = 1;
-    memcpy(model.destination, ask(0x7f000000)->source, 6);
+    ask(WHOLE, answer, sizeof answer);
+    memcpy(model.destination, answer + 6, 6);
     model.command = 0;
     model.sectors = 1;
     model.ata = 0xec;
-    memcpy(&size, (const uint8_t *)ask(0x7f000001) + 36 + 200, 8);
+    ask(WHOLE + 1, answer, sizeof answer);
+    memcpy(&size, answer + 36 + 200, 8);
     size = le64toh(size);
     if (size < (uint64_t)sectors)
         die(1, "target e%ld.%ld is smaller than a request", shelf, target);
@@ -113,7 +188,9 @@ static void prepare(unsigned slot, unsigned at, uint64_t now)
     seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17; /* xorshift64 */
     slots[slot].lba = seed % (size / (uint64_t)sectors) * (uint64_t)sectors;
     slots[slot].sent = now;
-    slots[slot].tag = (slots[slot].tag + BATCH) & 0x3fffffff;
+    slots[slot].tag = (slots[slot].tag + BATCH) & (WHOLE - 1);
+    if (reference && ++prepared % compare_each == 0)
+        slots[slot].tag |= WHOLE;
     write_frame(slot, at);
     in_flight++;
 }
@@ -139,24 +216,19 @@ static bool is_answer(const struct frame *answer, size_t length)
         die(1, "the target answers with error %u, ATA status %#x", answer->error, answer->ata);
     if (length < 36 + (size_t)sectors * 512)
         die(1, "an answer of %zu bytes for %ld sectors", length, sectors);
-    if (reference)
+    if (tag & WHOLE)
         compare(slot->lba * 512, (const uint8_t *)answer + 36, (size_t)sectors * 512);
     return true;
 }
 
-static void on_readable(void)
+/* What came, and as many requests in its place; whether anything did. */
+static bool take_answers(void)
 {
-    unsigned asked = 0;
-    int n = recvmmsg(sock, incoming, BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
-    if (n < 0) {
-        if (errno == EAGAIN)
-            return;
-        die(1, "%s: %s", interface, strerror(errno));
-    }
+    const struct frame *answer;
+    unsigned asked = 0, taken = 0;
     uint64_t now = now_ns();
-    for (int i = 0; i < n; i++) {
-        const struct frame *answer = (const void *)in[i];
-        if (!is_answer(answer, incoming[i].msg_len))
+    for (size_t length; taken < BATCH && (answer = next_frame(&length)); taken++, give_back()) {
+        if (!is_answer(answer, length))
             continue;
         unsigned slot = be32toh(answer->tag) % BATCH;
         record_latency(now - slots[slot].sent);
@@ -169,6 +241,7 @@ static void on_readable(void)
         }
     }
     send_frames(asked);
+    return taken;
 }
 
 static void resend_overdue(uint64_t now)
@@ -183,9 +256,9 @@ static void resend_overdue(uint64_t now)
     send_frames(late);
 }
 
-static void run(int epoll)
+static void run(void)
 {
-    struct epoll_event event;
+    struct pollfd wait = {.fd = sock, .events = POLLIN};
     uint64_t begin = now_ns(), heard = begin, checked = begin, now;
     deadline = begin + run_ns;
     for (unsigned slot = 0; slot < (unsigned)depth; slot++) {
@@ -194,11 +267,12 @@ static void run(int epoll)
     }
     send_frames((unsigned)depth);
     while (in_flight) {
-        if (epoll_wait(epoll, &event, 1, 50) > 0) {
-            on_readable();
-            heard = now_ns();
-        }
+        bool came = take_answers();
         now = now_ns();
+        if (came)
+            heard = now;
+        else
+            poll(&wait, 1, 50);
         if (now - checked > RESEND_NS / 4) {
             checked = now;
             resend_overdue(now);
@@ -212,7 +286,8 @@ static void parse(int argc, char **argv)
 {
     static const struct option options[] = {
         {"interface", 1, 0, 'i'}, {"shelf", 1, 0, 's'},   {"slot", 1, 0, 'n'},    {"depth", 1, 0, 'd'},
-        {"sectors", 1, 0, 'c'},   {"seconds", 1, 0, 't'}, {"compare", 1, 0, 'm'}, {0, 0, 0, 0}};
+        {"sectors", 1, 0, 'c'},   {"seconds", 1, 0, 't'}, {"compare", 1, 0, 'm'},
+        {"sample", 1, 0, 'p'},    {0, 0, 0, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
         case 'i': interface = optarg; break;
         case 's': shelf = number("shelf", optarg, 0, 65534); break;
@@ -221,6 +296,7 @@ static void parse(int argc, char **argv)
         case 'c': sectors = number("sectors", optarg, 1, 17); break; /* as many as a frame of 9000 bytes bears */
         case 't': run_ns = duration(optarg); break;
         case 'm': map_reference(optarg); break;
+        case 'p': map_reference(optarg), compare_each = SAMPLE; break;
         default: exit(2); /* getopt has said why */
         }
     if (optind < argc)
@@ -238,15 +314,11 @@ int main(int argc, char **argv)
     find_target();
     for (int i = 0; i < BATCH; i++) {
         out_pieces[i] = (struct iovec){&out[i], 60};
-        in_pieces[i] = (struct iovec){in[i], reference ? sizeof in[i] : 64};
         outgoing[i].msg_hdr = (struct msghdr){.msg_iov = &out_pieces[i], .msg_iovlen = 1};
-        incoming[i].msg_hdr = (struct msghdr){.msg_iov = &in_pieces[i], .msg_iovlen = 1};
     }
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
-    watch(epoll, sock, 0, EPOLL_CTL_ADD);
     announce_start();
     double cpu = cpu_seconds();
-    run(epoll);
+    run();
     cpu = cpu_seconds() - cpu;
     printf("{\"requests\": %llu, \"total\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"cpu_seconds\": %.6f, "
            "\"resent\": %llu, ",

@@ -1,8 +1,9 @@
 /* What the load generators share: clock, arguments, latencies, processor time. One thread, one epoll descriptor each.
  *
- * Payload is discarded inside the kernel (MSG_TRUNC) unless --compare FILE asks for every byte to be checked, so that
- * the generator's core is not what is measured. Each prints "start" when it starts to count, then one line of JSON, and
- * exits 0; a wrong argument is one line and exit 2, a server that misbehaves one line and exit 1. */
+ * Payload is discarded inside the kernel (MSG_TRUNC) unless --compare FILE asks for every byte to be checked, or
+ * --sample FILE for those of a few answers, so that the generator's core is not what is measured. Each prints "start"
+ * when it starts to count, then one line of JSON, and exits 0; a wrong argument is one line and exit 2, a server that
+ * misbehaves one line and exit 1. */
 #ifndef BENCH_H
 #define BENCH_H
 #define _GNU_SOURCE

@@ -173,18 +173,26 @@ async def test_http_counts_what_was_served(programs: Path, same: str) -> None:
     assert load.bytes >= (load.requests - 3) * len(CONTENT)
 
 
-@pytest.mark.root
-async def test_aoe_counts_what_was_served(programs: Path, same: str) -> None:
-    """Requests times sectors is what the server sent, with the right bytes."""
+@asynccontextmanager
+async def aoe() -> AsyncIterator[tuple[list[str], AoeServer]]:
+    """An AoE server at the other end of a cable: how it is reached, and itself."""
     with fresh_network():
         cable("near", "far", mtu=9000)
         server = AoeServer(report=lambda event: None)
         server.add(Target(0, 1, BytesImage(CONTENT), "disk"))
         await server.bind("near")
-        words = ["--interface", "far", "--sectors", "16", "--depth", "8", "--compare", same]
         async with serving(server):
-            load = await run(build("aoe", programs), words, seconds=SECONDS)
-            (initiator,) = server.initiators()
+            yield ["--interface", "far", "--sectors", "16", "--depth", "8"], server
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("how", ["--compare", "--sample", ""])
+async def test_aoe_counts_what_was_served(how: str, programs: Path, same: str) -> None:
+    """Requests times sectors is what the server sent, with the right bytes where they are looked at."""
+    async with aoe() as (where, server):
+        words = [*where, *((how, same) if how else ())]
+        load = await run(build("aoe", programs), words, seconds=SECONDS)
+        (initiator,) = server.initiators()
     assert load.total is not None
     assert load.resent == 0
     assert load.total * 16 * 512 == initiator.bytes_read
@@ -197,6 +205,15 @@ async def test_a_wrong_byte_is_seen(kind: Callable[[], Any], programs: Path, oth
     async with kind() as (where, _):
         with pytest.raises(LoadFailedError, match=r"the bytes at offset [0-9]+ are not the file's"):
             await run(build(kind.__name__, programs), [*where, "--compare", other], seconds=SECONDS)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("how", ["--compare", "--sample"])
+async def test_a_wrong_byte_of_aoe_is_seen(how: str, programs: Path, other: str) -> None:
+    """In any answer, or in one of those that are looked at."""
+    async with aoe() as (where, _):
+        with pytest.raises(LoadFailedError, match=r"the bytes at offset [0-9]+ are not the file's"):
+            await run(build("aoe", programs), [*where, how, other], seconds=SECONDS)
 
 
 async def test_a_server_that_is_not_there_is_said(programs: Path) -> None:
