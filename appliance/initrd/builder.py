@@ -5,6 +5,7 @@ bytes. Nothing needs root: device nodes are only written into the archive.
 """
 
 import gzip
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -46,6 +47,18 @@ class _Drivers:
     modules: tuple[str, ...]
     firmware: tuple[str, ...]
     absent: tuple[str, ...]
+
+
+def builder_inputs() -> str:
+    """A digest over what every initramfs is made from besides its kernel: this package, busybox and nbd-client.
+
+    Raises: InitrdError naming the package when one of the programs is not installed.
+    """
+    own = [path for path in Path(__file__).parent.rglob("*") if path.suffix in (".py", ".sh")]
+    digest = hashlib.sha256()
+    for path in (*sorted(own), find_program("busybox", "busybox-static"), find_program("nbd-client", "nbd-client")):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def build_initrd(kernel: str, output: Path, *, progress: Callable[[str], None]) -> InitrdReport:
@@ -137,13 +150,18 @@ def _require_drivers(table: ModuleTable, kernel: Kernel) -> None:
         )
 
 
+def firmware_names(modules: list[Path]) -> list[str]:
+    """What the modules call the firmware they load, sorted. Raises: InitrdError when modinfo is missing or fails."""
+    if not modules:
+        return []
+    names = run([find_program("modinfo", "kmod"), "-F", "firmware", *modules], purpose="reading the modules' firmware")
+    return sorted(set(names.decode(errors="replace").split()))
+
+
 def _find_firmware(kernel: Kernel, modules: list[Path]) -> dict[str, Path]:
     """The firmware files the modules name, as far as they are installed, by their path under lib/firmware."""
-    if not modules:
-        return {}
-    names = run([find_program("modinfo", "kmod"), "-F", "firmware", *modules], purpose="reading the modules' firmware")
     found: dict[str, Path] = {}
-    for name in sorted(set(names.decode().split())):
+    for name in firmware_names(modules):
         path = kernel.find_firmware(name)
         if path is not None:
             found[name + path.name.removeprefix(Path(name).name)] = path

@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from appliance.initrd.commands import find_program, run
 from appliance.initrd.errors import InitrdError
 
 MODULE_FOLDERS = ("lib/modules", "usr/lib/modules")
 FIRMWARE_FOLDERS = ("lib/firmware", "usr/lib/firmware")
+FIRMWARE_SUFFIXES = ("", ".xz", ".zst")
 # A meta package names the kernel's, which may name one that holds the modules (Ubuntu): three steps, one to spare.
 MAX_PACKAGES = 4
 PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]+(:[a-z0-9-]+)?")  # Debian policy 5.6.7
@@ -31,13 +32,21 @@ class Kernel:
 
     def find_firmware(self, name: str) -> Path | None:
         """The file of that name under the kernel's or the system's firmware folders; compressed ones count."""
+        if not is_plain_firmware(name):
+            return None
         for root in self.roots:
             for folder in FIRMWARE_FOLDERS:
-                for suffix in ("", ".xz", ".zst"):
+                for suffix in FIRMWARE_SUFFIXES:
                     path = root / folder / f"{name}{suffix}"
                     if path.is_file():
                         return path
         return None
+
+
+def is_plain_firmware(name: str) -> bool:
+    """Whether a firmware's name stays below its folder: modules out of a stranger's image may name any file."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 @contextmanager

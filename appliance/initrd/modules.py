@@ -88,7 +88,7 @@ def _read_aliases(tables: Path) -> dict[str, tuple[str, ...]]:
     """Aliases that are plain names, such as crypto-crc32c; the patterns are for devices."""
     aliases: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
     for words in _words(tables / "modules.alias"):
-        if words[0] == "alias" and not set(words[1]) & set("*?["):
+        if words[0] == "alias" and len(words) > 2 and not set(words[1]) & set("*?["):
             aliases[words[1].replace("-", "_")] += (words[2],)
     return dict(aliases)
 

@@ -1,29 +1,19 @@
 """The client initramfs for the demo tree: made by the product itself, again whenever what it is made from changes."""
 
-import hashlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import appliance
-from appliance.initrd.builder import build_initrd
+from appliance.initrd.builder import build_initrd, builder_inputs
 from appliance.initrd.errors import InitrdError
 from deploy.lab.errors import LabError
 
-SOURCES = Path(appliance.__file__).parent
-TOOLS = ("busybox", "nbd-client")  # copied into it as they are
-
 
 def initrd_inputs() -> str:
-    """A digest over the sources and the tools that a client initramfs is made from."""
-    found = [
-        Path(path) for path in (shutil.which(tool, path="/usr/bin:/bin:/usr/sbin:/sbin") for tool in TOOLS) if path
-    ]
-    sources = [path for path in SOURCES.glob("initrd*/**/*") if path.is_file() and "__pycache__" not in path.parts]
-    digest = hashlib.sha256()
-    for path in sorted([*found, *sources, *SOURCES.glob("initrd*.py")]):
-        digest.update(f"{path.name}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
+    """A digest over what a client initramfs is made from. Raises: LabError when a program for it is not installed."""
+    try:
+        return builder_inputs()
+    except InitrdError as failure:
+        raise LabError(f"the client initramfs can't be made: {failure}") from failure
 
 
 def build_client_initrd(kernel: Path, output: Path, show: Callable[[str], None]) -> None:
