@@ -28,6 +28,7 @@ MOST_PUMPS = 64  # more threads than cores only take turns
 Root = Literal["nbd", "aoe", "ram"]
 BiosLoader = Literal["auto", "pxelinux", "ipxe"]
 L = TypeVar("L")
+S = TypeVar("S", bound="Section")
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -131,15 +132,21 @@ def load_config(path: Path | None) -> Config:
 
     Raises: OperatorError naming file and key when it can't be read, is no TOML, or says something unknown.
     """
-    if path is None:
-        return Config()
+    return Config() if path is None else read_settings(path, Config, "configuration")
+
+
+def read_settings(path: Path, section: type[S], what: str) -> S:
+    """The TOML file `path` as a `section`; `what` is what messages call the file.
+
+    Raises: OperatorError naming file and key when it can't be read, is no TOML, or says something unknown.
+    """
     try:
-        return Config.model_validate(tomllib.loads(path.read_text()))
+        return section.model_validate(tomllib.loads(path.read_text()))
     except OSError as failure:
-        raise OperatorError(f"configuration {path}: {failure.strerror}", "name a file that can be read") from failure
+        raise OperatorError(f"{what} {path}: {failure.strerror}", "name a file that can be read") from failure
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
-        raise OperatorError(f"configuration {path} is no TOML", f"{failure}") from failure
+        raise OperatorError(f"{what} {path} is no TOML", f"{failure}") from failure
     except ValidationError as failure:
         first = failure.errors()[0]
         more = f" (and {failure.error_count() - 1} more)" if failure.error_count() > 1 else ""
-        raise OperatorError(f"configuration {path}, {_place(first['loc'])}", f"{first['msg']}{more}") from failure
+        raise OperatorError(f"{what} {path}, {_place(first['loc'])}", f"{first['msg']}{more}") from failure

@@ -1,0 +1,86 @@
+"""One image looked into: which kernel and initramfs in it boot, and by which kind of client each root is mounted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from appliance.config import Root
+from appliance.deployment.finding import Kernel, find_initrds, find_kernels, find_modules, open_file, read_version
+from appliance.deployment.kinds import Kind, recognise, ways_by
+from appliance.deployment.rules import OWN_INITRD, Rule
+from appliance.deployment.streams import ArchiveError
+from storage.squashfs import Squashfs
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """How an image boots by itself; paths are inside the image. One that does not boot has a `problem` and no kernel.
+
+    `ways` are the roots that `initrd` can mount; `modules` is where rootwire's own initramfs takes its drivers from,
+    "" when the image has none for this kernel. `remarks` say what was passed over and why.
+    """
+
+    kernel: str = ""
+    version: str = ""
+    initrd: str = ""
+    ways: Mapping[Root, Kind] = field(default_factory=dict)
+    modules: str = ""
+    problem: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+def survey(files: Squashfs, rule: Rule) -> Deployment:
+    """Look into an image; reads and unpacks whole initramfs archives: seconds, in a thread.
+
+    Raises: StorageError where the image is damaged or can't be read.
+    """
+    if rule.kernel is not None:
+        kernels = _named_kernel(files, rule.kernel)
+        problem = f"its rule file's kernel {rule.kernel} is not in it, or is no kernel"
+    else:
+        kernels, problem = find_kernels(files), "it holds no kernel (/boot/vmlinuz-VERSION and the like)"
+    for kernel in kernels:
+        initrds = _initrds(files, kernel, rule)
+        modules = find_modules(files, kernel.version) or ""
+        if initrds or modules:
+            return _choose_initrd(files, kernel, initrds, modules, rule)
+        problem = f"for its kernel {kernel.path} it holds neither an initramfs nor modules"
+    return Deployment(problem=problem)
+
+
+def _named_kernel(files: Squashfs, path: str) -> list[Kernel]:
+    opened = open_file(files, path)
+    mark = path.rpartition("/")[2].partition("-")[2]
+    version = None if opened is None else read_version(opened, mark)
+    return [] if version is None else [Kernel(path, version, mark)]
+
+
+def _initrds(files: Squashfs, kernel: Kernel, rule: Rule) -> list[str]:
+    if rule.initrd == OWN_INITRD:
+        return []
+    return find_initrds(files, kernel) if rule.initrd is None else [rule.initrd]
+
+
+def _choose_initrd(files: Squashfs, kernel: Kernel, initrds: list[str], modules: str, rule: Rule) -> Deployment:
+    """The first of `initrds` that can mount any root; without one, the image boots by rootwire's own."""
+    remarks: list[str] = []
+    for path in initrds:
+        ways, remark = _ways(files, path, kernel, rule)
+        if ways:
+            return Deployment(kernel.path, kernel.version, path, ways, modules, remarks=tuple(remarks))
+        remarks.append(f"{path} {remark}")
+    return Deployment(kernel.path, kernel.version, modules=modules, remarks=tuple(remarks))
+
+
+def _ways(files: Squashfs, path: str, kernel: Kernel, rule: Rule) -> tuple[Mapping[Root, Kind], str]:
+    opened = open_file(files, path)
+    if opened is None:
+        return {}, "is not in it"
+    if rule.kind is not None:
+        return ways_by(rule.kind), ""
+    try:
+        found = recognise(opened)
+    except ArchiveError as failure:
+        return {}, str(failure)
+    if found.versions and kernel.version not in found.versions:
+        return {}, f"is made for {', '.join(sorted(found.versions))}, not {kernel.version}"
+    return found.ways, "can't mount a root over the network"
