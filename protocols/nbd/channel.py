@@ -15,7 +15,7 @@ import structlog
 from typing_extensions import Buffer
 
 from protocols.errors import WireError
-from protocols.nbd.events import Connection, ExportClosed, ExportOpened, ExportRefused, Find, Names, Report
+from protocols.nbd.events import Connection, ExportClosed, ExportOpened, ExportRefused, Find, Names, Report, TraceReads
 from protocols.nbd.exchange import sector_size, sector_view
 from protocols.nbd.handshake import Agreement, Ended, ExportAsked, Handshake, NamesAsked
 from protocols.nbd.limits import NbdLimits
@@ -80,6 +80,7 @@ class Server(Protocol):
     find: Find
     names: Names
     report: Report
+    trace_reads: TraceReads
     path: DataPath
 
     def admit(self, peer: "Peer") -> bool:

@@ -18,7 +18,17 @@ from typing_extensions import Buffer
 
 from protocols.nbd.admission import Admission
 from protocols.nbd.channel import DataPath, Peer, Server, tell_end
-from protocols.nbd.events import Connection, ExportClosed, ExportOpened, ExportRefused, Find, Names, NbdEvent, Report
+from protocols.nbd.events import (
+    Connection,
+    ExportClosed,
+    ExportOpened,
+    ExportRefused,
+    Find,
+    Names,
+    NbdEvent,
+    Report,
+    TraceReads,
+)
 from protocols.nbd.exchange import steps_of
 from protocols.nbd.handshake import Agreement
 from protocols.nbd.limits import NbdLimits
@@ -140,7 +150,8 @@ class PumpedPath:
         hall = min(self._halls, key=lambda hall: len(hall.clients))
         try:
             with peer.share_socket() as sock:
-                seat = hall.pump.adopt(sock, image, agreement, rest)
+                trace = self._server.trace_reads(agreement.export, peer.address)
+                seat = hall.pump.adopt(sock, image, agreement, rest, trace)
         except OSError as failure:  # no descriptors left, or no room for one more epoll watch
             peer.log.error("connection_dropped", reason=str(failure))
             peer.abort("dropped")
@@ -209,7 +220,8 @@ class NbdServer:
 
     `find` gives the image of an export's name (empty: the default) for a client's address, or raises
     FileNotFoundError or PermissionError; `names` lists what a client may see; `report` takes events and
-    neither blocks nor raises. `counts` has what is counted, not logged. Transmission is served by as many native
+    neither blocks nor raises; `trace_reads` is asked at the start of each transmission where its reads are to be noted,
+    and neither blocks nor raises. `counts` has what is counted, not logged. Transmission is served by as many native
     pumps (threads) as `pumps` says, 1 or more, or by what `path` makes.
     """
 
@@ -220,12 +232,14 @@ class NbdServer:
         names: Names,
         report: Report,
         limits: NbdLimits | None = None,
+        trace_reads: TraceReads = lambda export, client: None,
         pumps: int = 1,
         path: Callable[[Server], DataPath] | None = None,
     ) -> None:
         self.find = find
         self.names = names
         self.report = report
+        self.trace_reads = trace_reads
         self.limits = limits or NbdLimits()
         self.counts: Counter[str] = Counter()
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from storage.image import Image
+from storage.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,4 @@ NbdEvent = ExportOpened | ExportClosed | ExportRefused
 Find = Callable[[str, str], Awaitable[Image]]  # (export, client); raises FileNotFoundError or PermissionError
 Names = Callable[[str], list[str]]  # (client): the exports it may see
 Report = Callable[[NbdEvent], None]
+TraceReads = Callable[[str, str], Trace | None]  # (export, client): where its reads are to be noted, if anywhere

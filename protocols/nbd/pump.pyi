@@ -7,6 +7,7 @@ from protocols.nbd.limits import NbdLimits
 from protocols.nbd.pumped import PumpEvent, Sums
 from protocols.pump import Pump
 from storage.image import Image
+from storage.trace import Trace
 from storage.workers import Workers
 
 class NbdPump(Pump):
@@ -16,10 +17,18 @@ class NbdPump(Pump):
     def run(self, milliseconds: int) -> list[PumpEvent]: ...
     def events(self) -> list[PumpEvent]: ...
     def close(self) -> list[PumpEvent]: ...
-    def adopt(self, sock: socket.socket, image: Image, agreement: Agreement, first_bytes: bytes) -> int:
+    def adopt(
+        self,
+        sock: socket.socket,
+        image: Image,
+        agreement: Agreement,
+        first_bytes: bytes,
+        trace: Trace | None = None,
+    ) -> int:
         """Take over a connected stream socket at the start of transmission; its seat, by which events name it.
 
-        `sock` is detached; `first_bytes` is what the client already sent of transmission, at most 256 KiB.
+        `sock` is detached; `first_bytes` is what the client already sent of transmission, at most 256 KiB. Its reads
+        are noted in `trace` until that is ended.
         Raises: ValueError for more of it or once closed, OSError as epoll does; then the socket stays the caller's.
         """
     def answer(self, number: int, reply: bytes) -> None:

@@ -23,6 +23,7 @@ from protocols.pump cimport (
     EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EVENTS, Pump, epoll_event, epoll_wait,
 )
 from storage.image cimport Image
+from storage.trace cimport Trace
 from storage.workers cimport Task, ring, take_done
 
 cdef enum:
@@ -44,6 +45,7 @@ cdef class Seat:
     # Keeps a client's image, and the client itself, for as long as a task may use them.
     cdef Client *client
     cdef Image image
+    cdef Trace trace
     cdef uint64_t number
 
     def __dealloc__(self):
@@ -174,7 +176,7 @@ cdef class NbdPump(Pump):
         free(self.station.inbox)
         free(self.station.stage)
 
-    def adopt(self, sock, Image image not None, agreement, bytes first_bytes not None):
+    def adopt(self, sock, Image image not None, agreement, bytes first_bytes not None, Trace trace=None):
         self.require_open()
         cdef Seat seat = Seat()
         cdef Client *client = <Client *> calloc(1, sizeof(Client))
@@ -184,6 +186,9 @@ cdef class NbdPump(Pump):
         seat.image = image
         client.image = <void *> image
         client.seat = <void *> seat
+        if trace is not None:
+            seat.trace = trace
+            client.trace = &trace.record
         client.fd = sock.fileno()
         client.is_readable = True
         make_rules(&client.rules, agreement, self.limits)

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from protocols.nbd.frames cimport Refusal, Request, Rules
+from storage.trace cimport Record
 from storage.workers cimport Lane, Task
 
 cdef enum:
@@ -48,6 +49,7 @@ cdef struct Client:
     Ending ending
     void *image  # an Image; the seat's, which outlives the client
     void *seat
+    Record *trace  # of its reads; the seat's; NULL: nobody asks
     Rules rules
     bint is_readable  # bytes or an end may wait in the socket
     bint saw_end  # the peer's end is told once: read on until it comes

@@ -21,6 +21,7 @@ from protocols.nbd.station cimport (
     TURN_BYTES, TURN_REQUESTS, Client, Note, Parcel, Request, Station,
 )
 from storage.image cimport Image, Place
+from storage.trace cimport note_read
 from storage.workers cimport (
     TASK_FLUSH, TASK_PUNCH, TASK_READ, TASK_TRIM, TASK_WARM, TASK_WRITE, TASK_ZERO, TaskKind, submit,
 )
@@ -94,6 +95,8 @@ cdef void begin_request(Station *station, Client *client) noexcept nogil:
     client.has_request = False
     client.requests += 1
     station.done_requests += 1
+    if client.trace != NULL and client.request.kind == KIND_READ:
+        note_read(client.trace, client.request.offset, client.request.length)
 
 
 cdef Step pass_over(Station *station, Client *client) noexcept nogil:

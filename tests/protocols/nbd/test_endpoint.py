@@ -24,6 +24,7 @@ from protocols.nbd.endpoint import (
 )
 from protocols.nbd.limits import NbdLimits
 from storage.image import BytesImage, FileImage, Image
+from storage.trace import Trace
 from tests.protocols.nbd import peer
 from tests.protocols.nbd.twin import PlainPath
 
@@ -80,11 +81,13 @@ class Lab:
         self.events: list[NbdEvent] = []
         self.reported = asyncio.Event()
         self.clients: list[Client] = []
+        self.traces: dict[tuple[str, str], Trace] = {}
         self.server = NbdServer(
             find=self.find,
             names=lambda client: sorted(self.images),
             report=self.note,
             limits=limits,
+            trace_reads=lambda export, client: self.traces.get((export, client)),
             path=type(self).path,
         )
 
@@ -159,6 +162,18 @@ async def test_an_export_is_read() -> None:
         assert await client.read(0, MIB) == CONTENT[:MIB]
         client.send(peer.request(DISC))
         assert await client.ended() == b""
+
+
+async def test_reads_are_noted_where_the_policy_says() -> None:
+    """Those of one export, in the order of the client's requests; refused ones are none."""
+    async with serving() as lab:
+        trace = lab.traces["root", "127.0.0.1"] = Trace(16)
+        client, other = await lab.join(), await lab.join("")
+        await client.read(4096, 512)
+        await client.error_of(peer.request(READ, offset=len(CONTENT), length=512))
+        await client.read(0, MIB)
+        await other.read(0, 512)
+        assert [run[:2] for run in trace.runs()] == [(4096, 512), (0, MIB)]
 
 
 async def test_the_story_of_a_connection() -> None:

@@ -17,6 +17,7 @@ from protocols.nbd.pump import NbdPump
 from protocols.nbd.pumped import Closed, PumpEvent
 from protocols.nbd.transmission import Answer, Command, Disconnected, Transmission
 from storage.image import BytesImage, FileImage, Image, PaddedImage
+from storage.trace import Trace
 from storage.workers import QUEUE_MOST, THREADS, Workers
 from tests.protocols.nbd import peer
 from tests.storage.gate import gated_file
@@ -368,6 +369,24 @@ def test_too_much_sent_ahead_is_not_adopted(bench: Bench) -> None:
             bench.pump.adopt(server, image, bench.agreement(image), bytes((256 << 10) + 1))
         assert server.fileno() >= 0
     assert bench.pump.connections() == {}
+
+
+def test_reads_are_noted_in_a_trace_until_it_is_ended(bench: Bench) -> None:
+    """Copied or sent from the file, and those only; the pump does not mind its end."""
+    client, server = pair()
+    bench.clients.append(client)
+    image, trace = BytesImage(CONTENT), Trace(8)
+    bench.pump.adopt(server, image, bench.agreement(image), b"", trace)
+    bench.take(client, 16 + 512, peer.request(READ, offset=8192, length=512))
+    bench.take(client, 16, peer.request(FLUSH))
+    bench.take(client, 16 + 64 * KIB, peer.request(READ, offset=0, length=64 * KIB))
+    assert [(offset, length, reads) for offset, length, _, reads in trace.runs()] == [
+        (8192, 512, 1),
+        (0, 64 * KIB, 1),
+    ]
+    trace.end()
+    bench.take(client, 16 + 512, peer.request(READ, offset=8192, length=512))
+    assert len(trace) == 0
 
 
 def test_answers_for_those_who_left_are_dropped(bench: Bench) -> None:

@@ -55,6 +55,7 @@ class Service:
         self._again: asyncio.Handle | None = None
         self._bytes_read = self._bytes_written = self._requests = 0
         self._since = time.time()
+        self._trace = peer.server.trace_reads(agreement.export, peer.address)
         self._has_failed = False
 
     @property
@@ -97,6 +98,8 @@ class Service:
 
     def _begin(self, command: Command) -> None:
         self._requests += 1
+        if self._trace is not None and command.type == CommandType.READ:
+            self._trace.note(command.offset, command.length)
         try:
             data = read_in_memory(self._image, command)
         except StorageError as failure:
