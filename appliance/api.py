@@ -2,6 +2,7 @@
 
     GET /api/machines        MachinesReport: every machine with its present boot; with ?steps=no without its steps
     GET /api/machines/{id}   MachineHistory: one machine, by MAC (in any spelling) or IPv4 address, with all its boots
+    GET /api/images          [ImageReport]: every image, its checksums or how far they are, and whether its file changed
     GET /api/counters        {protocol: {counter: number}}: what is counted rather than logged
     GET /api/about           {name: text}: version, interface, address, boot tree
     GET /metrics             the same numbers for Prometheus
@@ -12,28 +13,32 @@ All but the last answer JSON; its fields are described in appliance/report.py. A
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
 from appliance.metrics import CONTENT_TYPE, expose
-from appliance.report import report_history, report_machine
+from appliance.report import ImageReport, report_history, report_machine
 from appliance.timeline import Machine, Timeline
 from protocols.ethernet import format_mac, parse_mac
 
 SLICE = 32  # machines reported in one go: about 4 ms, in which no packet is answered
 
 Counters = Callable[[], Mapping[str, Mapping[str, int]]]
+Images = Callable[[], Sequence[ImageReport]]
 
 
-def routes(timeline: Timeline, counters: Counters, about: Mapping[str, str]) -> list[web.RouteDef]:
+def routes(
+    timeline: Timeline, counters: Counters, about: Mapping[str, str], images: Images = list
+) -> list[web.RouteDef]:
     """The API's routes.
 
-    `counters` gives the counts of each protocol at the moment of asking; `about` is what the appliance says of itself.
+    `counters` gives the counts of each protocol at the moment of asking, `images` what there is to say of each image;
+    `about` is what the appliance says of itself.
     """
 
     async def get_machines(request: web.Request) -> web.Response:
-        return _answer(await list_machines(timeline, with_steps=request.query.get("steps") != "no"))
+        return _answer(await list_machines(timeline, images(), with_steps=request.query.get("steps") != "no"))
 
     async def get_machine(request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -41,6 +46,9 @@ def routes(timeline: Timeline, counters: Counters, about: Mapping[str, str]) -> 
         if machine is None:
             return _answer(_dump({"error": f"no machine {name} was seen"}), status=404)
         return _answer(_dump(report_history(machine, timeline.clock(), timeline.limits.patience_factor)))
+
+    async def get_images(_request: web.Request) -> web.Response:
+        return _answer(_dump(images()))
 
     async def get_counters(_request: web.Request) -> web.Response:
         return _answer(_dump(counters()))
@@ -54,13 +62,14 @@ def routes(timeline: Timeline, counters: Counters, about: Mapping[str, str]) -> 
     return [
         web.get("/api/machines", get_machines),
         web.get("/api/machines/{id}", get_machine),
+        web.get("/api/images", get_images),
         web.get("/api/counters", get_counters),
         web.get("/api/about", get_about),
         web.get("/metrics", get_metrics),
     ]
 
 
-async def list_machines(timeline: Timeline, *, with_steps: bool) -> str:
+async def list_machines(timeline: Timeline, images: Sequence[ImageReport] = (), *, with_steps: bool) -> str:
     """A MachinesReport as JSON text, made in slices between which the event loop serves others."""
     now, factor = timeline.clock(), timeline.limits.patience_factor
     machines = sorted(timeline.machines(), key=lambda machine: machine.name)
@@ -69,7 +78,7 @@ async def list_machines(timeline: Timeline, *, with_steps: bool) -> str:
         some = machines[start : start + SLICE]
         texts += (_dump(report_machine(machine, now, factor, with_steps=with_steps)) for machine in some)
         await asyncio.sleep(0)
-    return f'{{"time":{round(now, 3)},"machines":[{",".join(texts)}]}}'
+    return f'{{"time":{round(now, 3)},"machines":[{",".join(texts)}],"images":{_dump(images)}}}'
 
 
 def find_machine(timeline: Timeline, name: str) -> Machine | None:

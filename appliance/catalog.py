@@ -5,7 +5,6 @@ an AoE target in name order: e0.1, e0.2, ... A file that no boot can use is said
 it. What a squashfs holds can be had file by file.
 """
 
-import hashlib
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from appliance.errors import OperatorError
+from appliance.identity import Identity, identify
 from appliance.kiwi import is_safe_name
 from storage import squashfs
 from storage.errors import StorageError
@@ -24,7 +24,6 @@ CHECKSUM_SUFFIXES = (".md5", ".sha256", ".sha512")
 COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")  # fetched whole by RAM clients; a block device made of one is no use
 RULES_SUFFIX = ".toml"  # NAME.toml says how NAME boots where what is found in it would not do
 SLOTS_PER_SHELF = 255  # slot 255 is AoE's broadcast (AoEr11 section 2.3)
-HASH_CHUNK = 1 << 20  # bytes read at a time while hashing
 
 # Where each file system or partition table writes its signature: (format, offset, bytes).
 SIGNATURES = (
@@ -76,7 +75,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image: its file name, what it holds, the open file, and its AoE address."""
+    """One image: its file name, what it holds, the open file, its AoE address, and what the file was when opened."""
 
     name: str
     format: str
@@ -84,6 +83,7 @@ class Entry:
     shelf: int
     slot: int
     contents: Contents
+    identity: Identity | None  # None: a device, which changes without a trace
 
     @property
     def files(self) -> Squashfs | None:
@@ -137,8 +137,6 @@ class Catalog:
         self._raw = frozenset(raw)
         self._limits = limits or CatalogLimits()
         self._entries: dict[str, Entry] = {}
-        self._sums: dict[tuple[str, str], str] = {}
-        self._sum_lock = threading.Lock()
         self._complaints: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -182,17 +180,6 @@ class Catalog:
         self._complaints = complaints
         return added, fresh
 
-    def md5(self, entry: Entry) -> str:
-        """The image's md5 as 32 hex digits, computed once per content; reads the whole file: pool threads only."""
-        key = (entry.name, entry.image.version)
-        with self._sum_lock:
-            if key not in self._sums:
-                digest = hashlib.md5(usedforsecurity=False)  # KIWI's format; it guards against accidents only
-                for offset in range(0, entry.image.size, HASH_CHUNK):
-                    digest.update(entry.image.read_at(offset, min(HASH_CHUNK, entry.image.size - offset)))
-                self._sums[key] = digest.hexdigest()
-            return self._sums[key]
-
     def _candidates(self) -> list[str]:
         if not self._folder.is_dir():
             return []
@@ -210,8 +197,9 @@ class Catalog:
             raise NotAnImageError(f"is one more than limits.catalog.max_images = {self._limits.max_images}")
         try:
             image = FileImage(self._folder / name)
+            identity = identify(image.fileno())
             kind = "raw" if name in self._raw else recognise(image)
         except (OSError, StorageError) as failure:
             raise NotAnImageError(f"can't be read: {failure}") from failure
         shelf, slot = divmod(len(self._entries) + 1, SLOTS_PER_SHELF)
-        return Entry(name, kind, image, shelf, slot, Contents(name, image))
+        return Entry(name, kind, image, shelf, slot, Contents(name, image), identity)

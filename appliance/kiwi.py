@@ -73,10 +73,13 @@ def client_config(root: Literal["nbd", "aoe", "ram"], *, server: str, image: str
     return "".join(f"{key}='{value}'\n" for key, value in keys.items()).encode()
 
 
-def checksum_line(md5: str, size: int) -> bytes:
-    """The text of NAME.md5: the sum, then blocks and block size whose product is `size` (bytes, over 0) exactly."""
+def checksum_line(digest: str, size: int) -> bytes:
+    """The text of NAME.md5, and of NAME.sha256 since kiwi 10.2.6: the sum, then blocks and block size.
+
+    Their product is `size` (bytes, over 0) exactly.
+    """
     block = _block_size(size)
-    return f"{md5} {size // block} {block}\n".encode()
+    return f"{digest} {size // block} {block}\n".encode()
 
 
 def _block_size(size: int) -> int:

@@ -59,10 +59,6 @@ class Plans:
         """Whether the configuration has a table for this machine."""
         return mac in self._machines
 
-    def uses_ram(self) -> bool:
-        """Whether any machine is set to load its root into memory, so that its image's checksum will be asked for."""
-        return "ram" in {self._boot.root, *(settings.root for settings in self._machines.values())}
-
     def entry(self, mac: str | None) -> Entry | None:
         """The image that the machine boots from, or None while image/ holds none."""
         name = self.for_machine(mac).image

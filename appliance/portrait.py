@@ -26,7 +26,7 @@ class BootFileReport(TypedDict):
     size: int
 
 
-class ImageReport(TypedDict):
+class Portrait(TypedDict):
     """What `rootwire show --json` says; sizes in bytes, times in unix seconds."""
 
     image: str
@@ -48,16 +48,16 @@ class ImageReport(TypedDict):
 def show_image(image: Path, out: BinaryIO, *, as_json: bool = False) -> None:
     """Write what there is to say of the image. Raises: OperatorError."""
     with opened(image) as files:
-        report = report_image(image, files)
+        report = portray(image, files)
     text = json.dumps(report) if as_json else "\n".join(_lines(report))
     out.write(text.encode(errors="backslashreplace") + b"\n")
 
 
-def report_image(image: Path, files: Squashfs) -> ImageReport:
+def portray(image: Path, files: Squashfs) -> Portrait:
     """All of it; goes through every name in the image. Raises: SquashfsError, StorageError."""
     summary: Summary = files.summary
     kinds, content = _count(files)
-    return ImageReport(
+    return Portrait(
         image=str(image),
         size=files.image.size,
         used=summary.bytes_used,
@@ -113,7 +113,7 @@ def _boot_files(files: Squashfs) -> list[BootFileReport]:
     return [BootFileReport(name=escape(e.name), size=files.status(e.reference).size) for e in entries]
 
 
-def _lines(report: ImageReport) -> list[str]:
+def _lines(report: Portrait) -> list[str]:
     share = report["used"] / report["content"] if report["content"] else 1.0
     options = ", ".join(f"{name} {value}" for name, value in report["options"].items())
     packed = f"squashfs 4.0, {report['compressor']}{f' ({options})' if options else ''}"

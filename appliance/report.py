@@ -6,6 +6,8 @@ Times are unix seconds, durations seconds, sizes bytes. Stages are their labels:
 
 from typing_extensions import TypedDict  # pydantic, which checks what clients receive, can't read typing's before 3.12
 
+from appliance.catalog import Entry
+from appliance.checksums import Checksums
 from appliance.machine import Boot, Machine, Step
 from appliance.patience import Overdue, find_overdue
 from appliance.stage import Stage
@@ -70,11 +72,40 @@ class MachineHistory(MachineReport):
     boots: list[BootReport]
 
 
+class ImageReport(TypedDict):
+    """One image that is served."""
+
+    name: str
+    format: str
+    bytes: int
+    target: str  # its AoE address
+    hashed: int  # bytes read for its checksums so far; 0 where they are known or not begun
+    md5: str | None
+    sha256: str | None
+    changed: str | None  # since it was opened: "rewritten" in place, "replaced" by another file, "removed"
+
+
 class MachinesReport(TypedDict):
-    """All machines, ordered by `id`; `time` is the appliance's clock."""
+    """All machines, ordered by `id`, and all images; `time` is the appliance's clock."""
 
     time: float
     machines: list[MachineReport]
+    images: list[ImageReport]
+
+
+def report_image(entry: Entry, checksums: Checksums, changed: str | None) -> ImageReport:
+    """An image at this moment."""
+    sums = checksums.known(entry.name)
+    return {
+        "name": entry.name,
+        "format": entry.format,
+        "bytes": entry.image.size,
+        "target": entry.target,
+        "hashed": checksums.hashed(entry.name),
+        "md5": sums.md5 if sums else None,
+        "sha256": sums.sha256 if sums else None,
+        "changed": changed,
+    }
 
 
 def report_machine(

@@ -12,11 +12,15 @@ import structlog
 from appliance import host
 from appliance.api import routes
 from appliance.catalog import Catalog, CatalogLimits, Entry
+from appliance.changes import Changes
+from appliance.checksums import Checksums
 from appliance.config import Config
 from appliance.errors import OperatorError
 from appliance.loaders import missing_loaders
+from appliance.memory import Memory
 from appliance.offers import make_plan
 from appliance.plan import Plans
+from appliance.report import ImageReport, report_image
 from appliance.story import Story
 from appliance.timeline import Timeline, TimelineLimits
 from appliance.tree import Tree, ipxe_script_name
@@ -51,7 +55,9 @@ class Appliance:
         self.catalog.load()
         self.plans = Plans(config, self.catalog, server=address)
         self.plans.check()
-        self.tree = Tree(root, catalog=self.catalog, plans=self.plans, server=address)
+        self.checksums = Checksums(self.catalog, Memory(root))
+        self.changes = Changes()
+        self.tree = Tree(root, catalog=self.catalog, plans=self.plans, server=address, checksums=self.checksums)
         self._menu = self.tree.menu(None)  # which files are kernels and initrds; read again with the images
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits))
         self._make_services(Uploads(root, config.limits_for("uploads", UploadLimits)))
@@ -94,7 +100,7 @@ class Appliance:
             open_read=self.tree.open,
             open_write=uploads.open_write,
             report=self.story.on_http,
-            routes=routes(self.timeline, self.counters, self.about()),
+            routes=routes(self.timeline, self.counters, self.about(), self.images),
             limits=limits("http", HttpLimits),
             pumps=self._config.pumps,
         )
@@ -109,6 +115,10 @@ class Appliance:
             "aoe": self.aoe.counts,
             "arp": self.arp.counts,
         }
+
+    def images(self) -> list[ImageReport]:
+        """Every image as the API tells of it."""
+        return [report_image(entry, self.checksums, self.changes.of(entry.name)) for entry in self.catalog]
 
     def about(self) -> Mapping[str, str]:
         """What this appliance serves, for the API."""
@@ -146,8 +156,7 @@ class Appliance:
                 group.create_task(service.run())
             group.create_task(self._tick())
             group.create_task(self._watch_images())
-            if self.plans.uses_ram():
-                group.create_task(self._prepare_checksums())
+            group.create_task(self.checksums.run())
 
     async def _find_export(self, name: str, client: str) -> Image:
         entry = self.catalog.get(name) if name else self.plans.entry(self._mac_of(client))
@@ -189,12 +198,8 @@ class Appliance:
                 )
             for name, why in complaints.items():
                 log.warning("image_ignored", image=name, reason=why)
+            self.checksums.look(await asyncio.to_thread(self.changes.look, list(self.catalog)))
             await asyncio.sleep(self._config.limits_for("catalog", CatalogLimits).refresh_seconds)
-
-    async def _prepare_checksums(self) -> None:
-        """A client that asks for a checksum waits a few seconds at most; hashing gigabytes takes longer."""
-        for entry in list(self.catalog):
-            await asyncio.to_thread(self.catalog.md5, entry)
 
 
 def claim_socket(path: Path) -> Path:

@@ -10,7 +10,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from appliance.report import BootReport, MachineHistory, MachineReport, MachinesReport, StepReport
+from appliance.changes import REMEDIES
+from appliance.report import BootReport, ImageReport, MachineHistory, MachineReport, MachinesReport, StepReport
 from appliance.stage import FINAL_STAGES, Stage
 
 GAP = 2  # columns between columns
@@ -116,7 +117,7 @@ def machines_view(report: MachinesReport, console: Console, *, height: int | Non
     Where not all have room, those that wait too long stay, then those on their way, then what changed last.
     """
     machines = report["machines"]
-    hints = _hints(machines)
+    hints = _hints(machines) + _image_notices(report["images"])
     shown = list(machines)
     if height is not None:
         room = height - 1  # the table's heading
@@ -168,6 +169,17 @@ def _hints(machines: Iterable[MachineReport]) -> list[Text]:
             waiting.setdefault((machine["stage"] or "", machine["overdue"]["hint"]), []).append(machine["id"])
     most_first = sorted(waiting.items(), key=lambda item: -len(item[1]))
     return [_hint(names, hint) for (_, hint), names in most_first]
+
+
+def _image_notices(images: Iterable[ImageReport]) -> list[Text]:
+    """A line for each image whose file changed, and one for checksums that are being made."""
+    notices = [Text(f"{i['name']}: {i['changed']}; {REMEDIES[i['changed']]}", ALARM) for i in images if i["changed"]]
+    missing = [image for image in images if image["sha256"] is None]
+    if reading := [image for image in missing if image["hashed"]]:
+        name, done, size = reading[0]["name"], reading[0]["hashed"], reading[0]["bytes"]
+        more = f", then of {len(missing) - 1} more" if len(missing) > 1 else ""
+        notices.append(Text(f"checksums of {name}: {done / size:.0%} of {decimal(size)}{more}", style="dim"))
+    return notices
 
 
 def _hint(names: list[str], hint: str) -> Text:

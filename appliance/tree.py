@@ -12,9 +12,10 @@ from pathlib import Path
 
 from appliance import kiwi
 from appliance.catalog import Catalog, Entry
+from appliance.checksums import Checksums
 from appliance.loaders import find_loader_file
 from appliance.menu import Menu, parse_pxelinux, render_ipxe, render_pxelinux
-from appliance.names import UPLOADS, normalise, split_inside
+from appliance.names import STATE, UPLOADS, normalise, split_inside
 from appliance.plan import Plans
 from protocols.ethernet import format_mac, parse_mac
 from storage.errors import StorageError
@@ -45,13 +46,15 @@ class Tree:
         catalog: Catalog,
         plans: Plans,
         server: str,
+        checksums: Checksums | None = None,
         find_loader: Callable[[str], Path | None] = find_loader_file,
     ) -> None:
-        """`root` is the boot tree's folder, `server` our IPv4 address."""
+        """`root` is the boot tree's folder, `server` our IPv4 address; without `checksums` there are none but files."""
         self._root = root.resolve()
         self._catalog = catalog
         self._plans = plans
         self._server = server
+        self._checksums = checksums
         self._find_loader = find_loader
 
     async def open(self, name: str, client: str) -> Image:
@@ -65,10 +68,10 @@ class Tree:
         if within is not None:
             return await asyncio.to_thread(_open_inside, *within)
         path = normalise(name)
-        if path.split("/", 1)[0].casefold() == UPLOADS:
-            raise PermissionError("uploads are not served back")
+        if path.split("/", 1)[0].casefold() in (UPLOADS, STATE):
+            raise PermissionError("uploads are not served back, nor is what the appliance remembers")
         # A tree may lie on a sleeping disk or another machine: looking for a file must not hold up the others.
-        found = await asyncio.to_thread(self._find, path)
+        found = await asyncio.to_thread(self._find, path) or await self._checksum(path)
         if found is None:
             raise FileNotFoundError(name)
         return found
@@ -86,7 +89,6 @@ class Tree:
             or self._kiwi_config(path)
             or self._menu(path)
             or self._loader(path)
-            or self._checksum(path)
             or self._unversioned_image(path)
         )
 
@@ -177,14 +179,16 @@ class Tree:
         place = self._find_loader(path)
         return None if place is None else FileImage(place)
 
-    def _checksum(self, path: str) -> Image | None:
-        """KIWI's NAME.md5, made from the image when the operator has none (KIWI itself writes only .sha256 today)."""
-        if not (path.startswith(IMAGES) and path.endswith(".md5")):
+    async def _checksum(self, path: str) -> Image | None:
+        """NAME.md5 and NAME.sha256 in KIWI's format, made from the image when the operator has none."""
+        name, _, kind = path.removeprefix(IMAGES).rpartition(".")
+        if self._checksums is None or not path.startswith(IMAGES) or kind not in ("md5", "sha256"):
             return None
-        entry = self._image_called(path.removeprefix(IMAGES).removesuffix(".md5"))
+        entry = self._image_called(name)
         if entry is None:
             return None
-        return BytesImage(kiwi.checksum_line(self._catalog.md5(entry), entry.image.size))
+        sums = await self._checksums.get(entry)
+        return BytesImage(kiwi.checksum_line(sums.md5 if kind == "md5" else sums.sha256, entry.image.size))
 
     def _unversioned_image(self, path: str) -> Image | None:
         entry = self._image_called(path.removeprefix(IMAGES)) if path.startswith(IMAGES) else None

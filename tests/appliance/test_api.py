@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -10,7 +11,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import TypeAdapter
 
 from appliance.api import SLICE, list_machines, routes
-from appliance.report import MachineHistory, MachinesReport
+from appliance.catalog import Catalog
+from appliance.checksums import Checksums
+from appliance.memory import Memory
+from appliance.report import MachineHistory, MachinesReport, report_image
 from appliance.stage import Firmware, Stage
 from appliance.timeline import Timeline
 
@@ -43,7 +47,7 @@ async def get(client: Client, path: str, status: int = 200) -> str:
 
 async def test_no_machines(client: Client) -> None:
     """An empty list, not an error."""
-    assert json.loads(await get(client, "/api/machines")) == {"time": 1000.0, "machines": []}
+    assert json.loads(await get(client, "/api/machines")) == {"time": 1000.0, "machines": [], "images": []}
 
 
 async def test_machines_are_listed_with_their_present_boot(client: Client, timeline: Timeline) -> None:
@@ -110,7 +114,34 @@ async def test_machines_are_listed_with_their_present_boot(client: Client, timel
                 },
             }
         ],
+        "images": [],
     }
+
+
+async def test_images_are_listed(timeline: Timeline, tmp_path: Path) -> None:
+    """With their checksums once they are made, also beside the machines."""
+    (tmp_path / "root").write_bytes(b"hello")
+    catalog = Catalog(tmp_path, raw=["root"])
+    catalog.load()
+    checksums = Checksums(catalog, Memory(tmp_path))
+    app = web.Application()
+    reports = [report_image(entry, checksums, "replaced") for entry in catalog]
+    app.add_routes(routes(timeline, dict, {}, lambda: reports))
+    async with TestClient(TestServer(app)) as client:
+        listed = json.loads(await get(client, "/api/images"))
+        assert json.loads(await get(client, "/api/machines"))["images"] == listed
+    assert listed == [
+        {
+            "name": "root",
+            "format": "raw",
+            "bytes": 5,
+            "target": "e0.1",
+            "hashed": 0,
+            "md5": None,
+            "sha256": None,
+            "changed": "replaced",
+        }
+    ]
 
 
 async def test_machines_are_ordered_by_name(client: Client, timeline: Timeline) -> None:

@@ -1,6 +1,5 @@
 """The catalogue: what is an image, what is not and why, and which address each gets."""
 
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,15 +107,6 @@ def test_an_absent_folder_holds_no_images(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "image")
     catalog.load()
     assert len(catalog) == 0
-
-
-def test_md5_is_that_of_the_file(folder: Path) -> None:
-    """Checked against hashlib over the same bytes."""
-    catalog = Catalog(folder)
-    catalog.load()
-    entry = catalog.get("b-1")
-    assert entry is not None
-    assert catalog.md5(entry) == hashlib.md5(SQUASHFS).hexdigest() == catalog.md5(entry)
 
 
 def test_rule_files_are_no_images(folder: Path) -> None:

@@ -263,7 +263,7 @@ class TestWatch:
 
     async def test_a_terminal_is_redrawn(self, socket: Path, serve: Serve) -> None:
         """The cursor goes up again instead of the screen scrolling."""
-        route, done = self.counted(['{"time": 1, "machines": []}'] * 3)
+        route, done = self.counted(['{"time": 1, "machines": [], "images": []}'] * 3)
         await serve(route)
         console = screen(terminal=True)
         await self.watch_until(done, socket, console)
@@ -272,7 +272,7 @@ class TestWatch:
 
     async def test_an_appliance_that_goes_away_leaves_its_last_word(self, socket: Path, serve: Serve) -> None:
         """With the reason above it, until it is back."""
-        empty = '{"time": 1, "machines": []}'
+        empty = '{"time": 1, "machines": [], "images": []}'
         route, done = self.counted([empty, "", empty])
         await serve(route)
         console = screen(terminal=True, width=300)
@@ -283,7 +283,9 @@ class TestWatch:
     @pytest.mark.parametrize("terminal", [True, False])
     async def test_json_is_a_line_each_time(self, socket: Path, serve: Serve, terminal: bool) -> None:
         """For scripts, whoever looks on."""
-        route, done = self.counted(['{"time": 1, "machines": []}', '{"time": 2, "machines": []}'])
+        route, done = self.counted(
+            ['{"time": 1, "machines": [], "images": []}', '{"time": 2, "machines": [], "images": []}']
+        )
         await serve(route)
         console = screen(terminal=terminal)
         await self.watch_until(done, socket, console, as_json=True)
@@ -291,7 +293,7 @@ class TestWatch:
 
     async def test_without_a_terminal_tables_follow_each_other(self, socket: Path, serve: Serve) -> None:
         """A log file has no cursor."""
-        route, done = self.counted(['{"time": 1, "machines": []}'] * 2)
+        route, done = self.counted(['{"time": 1, "machines": [], "images": []}'] * 2)
         await serve(route)
         console = screen()
         await self.watch_until(done, socket, console)

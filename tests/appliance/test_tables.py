@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 from rich.console import Console, RenderableType
 
-from appliance.report import MachinesReport, report_history, report_machine
+from appliance.report import ImageReport, MachinesReport, report_history, report_machine
 from appliance.stage import Firmware, Stage
 from appliance.tables import (
     describe_bytes,
@@ -49,6 +49,7 @@ class Lab:
 
     def __init__(self) -> None:
         self.now = 1_790_000_000.0
+        self.images: list[ImageReport] = []
         self.timeline = Timeline(clock=lambda: self.now)
 
     def reach(self, number: int, *stages: Stage, pause: float = 1.0) -> str:
@@ -77,7 +78,8 @@ class Lab:
 
     def report(self) -> MachinesReport:
         """All machines now."""
-        return {"time": self.now, "machines": [report_machine(m, self.now) for m in self.timeline.machines()]}
+        machines = [report_machine(m, self.now) for m in self.timeline.machines()]
+        return {"time": self.now, "machines": machines, "images": self.images}
 
 
 @pytest.fixture
@@ -275,3 +277,38 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 def test_sizes_are_short(size: int, text: str) -> None:
     """Nothing is blank: most steps move no bytes."""
     assert describe_bytes(size) == text
+
+
+def image(name: str, hashed: int = 0, sha256: str | None = None, changed: str | None = None) -> ImageReport:
+    """An image of a thousand bytes."""
+    return {
+        "name": name,
+        "format": "squashfs",
+        "bytes": 1000,
+        "target": "e0.1",
+        "hashed": hashed,
+        "md5": sha256,
+        "sha256": sha256,
+        "changed": changed,
+    }
+
+
+def test_images_that_are_as_they_should_be_are_not_spoken_of(lab: Lab) -> None:
+    """Nor those whose turn has not come."""
+    lab.images = [image("a", sha256="x"), image("b")]
+    console = screen(100)
+    assert lines(machines_view(lab.report(), console), console) == ["no machine has asked to boot yet"]
+
+
+def test_checksums_in_the_making_are_shown(lab: Lab) -> None:
+    """How far the present one is, and how many are still to come."""
+    lab.images = [image("a", sha256="x"), image("b", hashed=450), image("c")]
+    console = screen(100)
+    assert lines(machines_view(lab.report(), console), console)[0] == "checksums of b: 45% of 1.0 kB, then of 1 more"
+
+
+def test_a_changed_image_is_shown_with_what_to_do(lab: Lab) -> None:
+    """Until it is as it was."""
+    lab.images = [image("a", sha256="x", changed="replaced")]
+    console = screen(200)
+    assert lines(machines_view(lab.report(), console), console)[0].startswith("a: replaced; machines keep the file")

@@ -1,7 +1,9 @@
 """The boot tree: what names reach, what they must not, and what is made up where the operator wrote nothing."""
 
+import asyncio
 import contextlib
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance.catalog import Catalog
+from appliance.checksums import Checksums
 from appliance.config import Config
+from appliance.memory import Memory
 from appliance.names import normalise
 from appliance.plan import Plans
 from appliance.tree import Tree, ipxe_script_name
@@ -143,10 +147,55 @@ async def test_the_operators_files_win(root: Path) -> None:
         await tree.open("pxelinux.cfg/01-52-54-00-77-00-01", CLIENT)
 
 
-async def test_checksums_are_made_where_there_are_none(root: Path) -> None:
-    """KIWI's client cannot boot without .md5, and its builder no longer writes one."""
-    line = await text(tree_of(root), "image/edge.x86_64-1.2.0.md5")
-    assert line == f"{hashlib.md5(SQUASHFS).hexdigest()} 1 4096\n"
+@contextlib.asynccontextmanager
+async def summing(root: Path) -> AsyncIterator[Tree]:
+    """A tree with the job that makes checksums."""
+    tree, checksums = summed(root)
+    job = asyncio.create_task(checksums.run())
+    yield tree
+    job.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await job
+
+
+def summed(root: Path) -> tuple[Tree, Checksums]:
+    """A tree, and what its checksums come from."""
+    catalog = Catalog(root / "image")
+    catalog.load()
+    checksums = Checksums(catalog, Memory(root))
+    plans = Plans(Config(), catalog, server=SERVER)
+    return Tree(root, catalog=catalog, plans=plans, server=SERVER, checksums=checksums), checksums
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+async def test_checksums_are_made_where_there_are_none(root: Path, kind: str) -> None:
+    """KIWI's client cannot boot without .md5, which its builder no longer writes; today's asks .sha256."""
+    async with summing(root) as tree:
+        line = await text(tree, f"image/edge.x86_64-1.2.0.{kind}")
+    assert line == f"{hashlib.new(kind, SQUASHFS).hexdigest()} 1 4096\n"
+
+
+async def test_the_operators_checksum_wins(root: Path) -> None:
+    """Whoever wrote it knows why."""
+    (root / "image/edge.x86_64-1.2.0.md5").write_text("own")
+    async with summing(root) as tree:
+        assert await text(tree, "image/edge.x86_64-1.2.0.md5") == "own"
+
+
+async def test_there_is_no_checksum_of_what_is_no_image(root: Path) -> None:
+    """Nor any but these two, nor outside of image/."""
+    async with summing(root) as tree:
+        for name in ("image/none.md5", "boot/linux.md5", "image/edge.x86_64-1.2.0.sha512", "image/.md5"):
+            with pytest.raises(FileNotFoundError):
+                await tree.open(name, CLIENT)
+
+
+async def test_what_is_remembered_is_not_served(root: Path) -> None:
+    """It is the appliance's own."""
+    async with summing(root) as tree:
+        await tree.open("image/edge.x86_64-1.2.0.md5", CLIENT)
+        with pytest.raises(PermissionError):
+            await tree.open(".rootwire/checksums.json", CLIENT)
 
 
 async def test_an_image_without_a_version_is_found_as_the_client_asks_it(root: Path) -> None:
@@ -155,7 +204,8 @@ async def test_an_image_without_a_version_is_found_as_the_client_asks_it(root: P
     tree = tree_of(root, boot={"root": "ram", "image": "root"})
     assert "IMAGE='/dev/ram1;root;0;" in await text(tree, "KIWI/config.default")
     assert content(await tree.open("image/root-0", CLIENT)) == SQUASHFS
-    assert (await text(tree, "image/root-0.md5")).endswith(" 1 4096\n")
+    async with summing(root) as tree:
+        assert (await text(tree, "image/root-0.md5")).endswith(" 1 4096\n")
 
 
 async def test_no_image_no_client_configuration(tmp_path: Path) -> None:
