@@ -17,6 +17,7 @@ class Sample:
 
     `served` is how many clients were answered at all, where the generator counts that; `busy` is what the two cores
     worked meanwhile for whomever, `load_busy` the load's of them without what gives way to it, None if not known.
+    What a generator spent in looking for answers, `client_waited`, is part of its processor time, and no work.
     """
 
     requests: int
@@ -31,6 +32,7 @@ class Sample:
     served: int | None = None
     busy: float | None = None
     load_busy: float | None = None
+    client_waited: float = 0.0
 
     @property
     def others(self) -> float | None:
@@ -50,8 +52,9 @@ class Sample:
 
     @property
     def client_idle(self) -> float:
-        """The share of the load's core that was left unused, 0 to 1: by the generator, and by the kernel for it."""
-        return max(0.0, 1.0 - max(self.client_cpu, self.load_busy or 0.0) / self.seconds)
+        """The share of the load's core without work, 0 to 1: of the generator's, and of the kernel's for it."""
+        worked = max(self.client_cpu, self.load_busy or 0.0) - self.client_waited
+        return min(1.0, max(0.0, 1.0 - worked / self.seconds))
 
 
 # Samples of one cell by server; of all cells by (protocol, cell).

@@ -25,7 +25,8 @@ class LoadFailedError(Exception):
 class Load:
     """What a generator printed, as far as it prints it.
 
-    `total` includes what was answered after the run's end, `served` is how many clients were answered at all.
+    `total` includes what was answered after the run's end, `served` is how many clients were answered at all;
+    of its processor time it spent `waited_seconds` in looking for answers that had not come yet.
     """
 
     requests: int
@@ -38,6 +39,7 @@ class Load:
     p50_us: float | None = None
     p99_us: float | None = None
     max_us: float | None = None
+    waited_seconds: float = 0.0
 
 
 def build(name: str, folder: Path) -> Path:
@@ -101,4 +103,5 @@ def _load(printed: Mapping[str, Any]) -> Load:
         p50_us=printed.get("p50_us"),
         p99_us=printed.get("p99_us"),
         max_us=printed.get("max_us"),
+        waited_seconds=printed.get("waited_seconds", 0.0),
     )

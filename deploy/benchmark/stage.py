@@ -180,6 +180,7 @@ class Stage:
             served=loads[0].served,
             busy=sum(wanted.values()) + niced,
             load_busy=sum(wanted[core] for core in self._load_cores) / len(self._load_cores),
+            client_waited=sum(done.waited_seconds for done in loads) / len(loads),
         )
 
     async def _settle(self) -> None:

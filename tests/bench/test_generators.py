@@ -195,6 +195,7 @@ async def test_aoe_counts_what_was_served(how: str, programs: Path, same: str) -
         (initiator,) = server.initiators()
     assert load.total is not None
     assert load.resent == 0
+    assert 0 < load.waited_seconds < load.cpu_seconds
     assert load.total * 16 * 512 == initiator.bytes_read
     assert load.bytes == load.requests * 16 * 512
 

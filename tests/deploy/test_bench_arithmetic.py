@@ -97,6 +97,7 @@ def test_the_idle_share_is_the_core_s_where_that_is_busier() -> None:
     """What the kernel does for the load on its core leaves the load no more than what it does itself."""
     runs = {"requests": 1, "bytes": 1, "seconds": 2.0, "client_cpu": 1.0, "server_cpu": 1.0}
     assert Sample(**runs, load_busy=1.5).client_idle == 0.25  # type: ignore[arg-type]  # int and float fields
+    assert Sample(**runs, load_busy=1.5, client_waited=0.5).client_idle == 0.5  # type: ignore[arg-type]
     assert Sample(**runs, load_busy=0.5).client_idle == 0.5  # type: ignore[arg-type]  # int and float fields
 
 
