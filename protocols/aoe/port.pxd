@@ -12,4 +12,5 @@ cdef void give_back(Port *port) noexcept nogil
 cdef void take_error(Station *station, Port *port) noexcept nogil
 cdef uint64_t count_missed(Port *port) noexcept nogil
 cdef void post(Station *station, uint8_t *reply, size_t length, Wish *owner) noexcept nogil
+cdef void post_gathered(Station *station, uint8_t *reply, const char *data, size_t length) noexcept nogil
 cdef void send_queued(Station *station) noexcept nogil

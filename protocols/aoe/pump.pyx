@@ -16,6 +16,7 @@ cimport cython
 from errno import errorcode
 
 from protocols.aoe.accounts cimport Ledger
+from protocols.aoe.mapping cimport close_mapping, open_mapping
 from protocols.aoe.notes cimport drop_notes, take_notes
 from protocols.aoe.port cimport (
     await_frame, close_port, count_missed, free_port, give_back, next_frame, open_port, send_queued, take_error,
@@ -54,8 +55,11 @@ cdef class Seat:
         self.disk.image = <void *> image
         self.disk.sectors = sectors
         self.disk.is_writable = image.writable
+        open_mapping(self.disk)
 
     def __dealloc__(self):
+        if self.disk != NULL:
+            close_mapping(self.disk)
         free(self.disk)
 
 

@@ -37,6 +37,13 @@ cdef struct Disk:
     bint is_gone
     bint has_failed  # told once
     uint32_t tasks
+    # Its file in memory, as mapping.pyx has it; parts is NULL where replies are not to be sent from there.
+    uint8_t *parts
+    double believed  # until then
+    const char *mapping  # of the disk's first byte, NULL while nothing is mapped
+    void *mapped
+    size_t mapped_length
+    int fd  # of the file
     uint32_t admitted  # MACs that see it; 0: every machine
     uint32_t holders  # MACs it is reserved for; 0: not reserved
     uint64_t mask[LIST_MOST]
@@ -104,6 +111,9 @@ cdef struct Station:
     uint32_t frame_sectors
     double now
     bint is_lively  # the last look for another frame found one
+    double doubted  # until then nothing is sent from mapped files
+    long faults  # of the pump's thread, that waited for a disk
+    uint32_t gathered  # replies sent from mapped files since those were looked at
     Disk *disks[BUCKETS]
     # wishes
     Machine *machines[BUCKETS]
@@ -115,7 +125,7 @@ cdef struct Station:
     size_t staged
     uint32_t queued
     mmsghdr messages[CHUNK]
-    iovec pieces[CHUNK]
+    iovec pieces[2 * CHUNK]  # a reply, and data that is elsewhere
     Wish *owners[CHUNK]
     # for Python
     Note *notes

@@ -12,8 +12,9 @@ from protocols.aoe.frames cimport (
     ABRT, BAD_ARGUMENT, FLUSH_28, FLUSH_48, IDNF, READ_28, READ_48, TARGET_RESERVED, UNC, WRITE_28, WRITE_48,
     build_failure, build_refusal, build_success, is_command,
 )
+from protocols.aoe.mapping cimport find_mapped
 from protocols.aoe.notes cimport note_failed, note_first, note_frame
-from protocols.aoe.port cimport post
+from protocols.aoe.port cimport post, post_gathered
 from protocols.aoe.station cimport REPLY, SECTOR, SHORTEST, Disk, Station, bucket_of, mac_at
 from protocols.aoe.wishes cimport begin_wish
 from storage.image cimport Image
@@ -41,6 +42,13 @@ cdef bint is_listed(const uint64_t *macs, uint32_t count, uint64_t mac) noexcept
 
 cdef uint8_t *room(Station *station) noexcept nogil:
     return station.stage + station.staged
+
+
+cdef void send_gathered(Station *station, const char *data, size_t length) noexcept nogil:
+    # As send_staged, of REPLY bytes in the room and the data elsewhere.
+    cdef uint8_t *reply = room(station)
+    station.staged += ALIGNMENT
+    post_gathered(station, reply, data, length)
 
 
 cdef void send_staged(Station *station, size_t length) noexcept nogil:
@@ -83,9 +91,15 @@ cdef Account *account_of(Station *station, const Disk *disk, const uint8_t *fram
 
 
 cdef void read_now(Station *station, Disk *disk, const uint8_t *frame, uint64_t offset, size_t length) noexcept nogil:
-    # Into the place its reply is sent from, if memory has it; else by way of the workers.
+    # From where it is mapped or into the place its reply is sent from, if memory has it; else by way of the workers.
     cdef uint8_t *reply = room(station)
-    cdef ssize_t got = (<Image> disk.image).read_now(<char *> reply + REPLY, length, offset)
+    cdef const char *data = find_mapped(station, disk, offset, length)
+    cdef ssize_t got
+    if data != NULL:
+        build_success(reply, frame, station.mac)
+        send_gathered(station, data, length)
+        return
+    got = (<Image> disk.image).read_now(<char *> reply + REPLY, length, offset)
     if got == -EAGAIN:
         begin_wish(station, disk, frame, TASK_READ, offset, length)
     elif got == <ssize_t> length:

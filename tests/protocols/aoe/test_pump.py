@@ -23,7 +23,7 @@ from protocols.aoe.target import Flush, Outcome, Read, Reply, TargetSession, Wri
 from protocols.aoe.wire import AtaArgument, Header
 from protocols.errors import SessionError, WireError
 from protocols.ethernet import format_mac, is_station, packet_socket, parse_mac
-from storage.image import BytesImage, FileImage, Image
+from storage.image import BytesImage, FileImage, Image, PaddedImage
 from storage.workers import Workers
 from tests.protocols.aoe.lan import CLIENT, CONTENT, OTHER
 from tests.protocols.network import cable, fresh_network, ip
@@ -199,12 +199,13 @@ def random_frame(dice: random.Random, tag: int) -> bytes:
 def test_answers_are_those_of_the_twin(bench: Bench, tmp_path: Path, seed: int) -> None:
     """A thousand frames, one by one: each gets the twin's answer, or reaches Python as it came."""
     dice = random.Random(seed)
-    (tmp_path / "disk").write_bytes(CONTENT)
+    for name in ("disk", "other"):
+        (tmp_path / name).write_bytes(CONTENT)
     facts = {"label": "x", "buffers": 16, "mtu": 1500, "sectors": SECTORS}
     sessions = {slot: TargetSession(0, slot, writable=slot == 1, **facts) for slot in (1, 2, 3)}  # type: ignore[arg-type]
     model = Model({slot: bytearray(CONTENT) for slot in sessions}, sessions)
     bench.add(FileImage(tmp_path / "disk", writable=True), 1)
-    bench.add(BytesImage(CONTENT), 2)
+    bench.add(FileImage(tmp_path / "other"), 2)
     bench.add(BytesImage(CONTENT), 3)
     mask = wire.build_mask(wire.MaskArgument(1, 0, [wire.Directive(1, parse_mac(OTHER))]))
     reserve = wire.build_reserve(wire.ReserveArgument(1, [parse_mac(OTHER)]))
@@ -376,6 +377,72 @@ def test_a_broken_image_is_told_once(bench: Bench, tmp_path: Path) -> None:
         assert {answer[25:28] for answer in bench.ask(*[frame(READ)] * 3)} == {b"\x40\x01\x41"}
     assert [event for event in bench.events if isinstance(event, ImageFailed)] == [ImageFailed(0, 1, EIO)]
     assert bench.pump.counts()["image_errors"] == 3
+
+
+# Files in memory
+
+
+def is_mapped(path: Path) -> bool:
+    """Whether this process has the file in its memory."""
+    return str(path) in Path("/proc/self/maps").read_text()
+
+
+def read_until_answered(bench: Bench) -> tuple[bytes, int]:
+    """Ask for a sector as an initiator does; the answer, and how often it was asked for."""
+    for asked in range(1, 3):
+        bench.far.send(frame(READ))
+        bench.run()
+        if select.select([bench.far], [], [], 0)[0] or not bench.pump.counts().get("unsent_efault"):
+            return bench.replies(1)[0], asked
+    raise AssertionError("no answer")
+
+
+def test_a_file_is_mapped_and_the_whole_of_it_read(bench: Bench, tmp_path: Path) -> None:
+    """Padded to whole sectors as well; the pump lets go of it with its target."""
+    content = (4 * CONTENT)[:-100]
+    (tmp_path / "disk").write_bytes(content)
+    bench.add(PaddedImage(FileImage(tmp_path / "disk"), multiple=512))
+    got = b"".join(data_of(answer) for lba in range(4 * SECTORS) for answer in bench.ask(frame(READ, lba)))
+    assert got == content + bytes(100)
+    bench.ask(frame(READ, 1, sectors=2), frame(READ, 1, sectors=0))
+    assert is_mapped(tmp_path / "disk")
+    bench.pump.remove(0, 1)
+    bench.run()
+    bench.pump.events()
+    assert not is_mapped(tmp_path / "disk")
+
+
+def test_a_file_that_is_written_is_not_mapped(bench: Bench, tmp_path: Path) -> None:
+    """Nor bytes of our own."""
+    (tmp_path / "disk").write_bytes(CONTENT)
+    bench.add(FileImage(tmp_path / "disk", writable=True))
+    bench.add(BytesImage(CONTENT), 2)
+    bench.ask(frame(READ), frame(READ, slot=2))
+    assert not is_mapped(tmp_path / "disk")
+
+
+def test_a_mapped_file_may_be_cut_short(bench: Bench, tmp_path: Path) -> None:
+    """What could not be sent is counted and asked for again, and then the initiator hears of an error."""
+    (tmp_path / "disk").write_bytes(CONTENT)
+    bench.add(FileImage(tmp_path / "disk"))
+    assert data_of(bench.ask(frame(READ))[0]) == CONTENT[:512]
+    os.truncate(tmp_path / "disk", 0)
+    answer, _ = read_until_answered(bench)
+    assert answer[25:28] == b"\x40\x01\x41"
+    assert ImageFailed(0, 1, EIO) in bench.events
+
+
+def test_after_waiting_for_a_disk_nothing_is_sent_from_a_mapping(bench: Bench, tmp_path: Path) -> None:
+    """Pages that were there have gone: the kernel has to make them again, which counts as waiting."""
+    (tmp_path / "disk").write_bytes(CONTENT)
+    bench.add(FileImage(tmp_path / "disk"))
+    assert data_of(bench.ask(frame(READ))[0]) == CONTENT[:512]
+    os.truncate(tmp_path / "disk", 0)
+    os.truncate(tmp_path / "disk", len(CONTENT))
+    assert {data_of(bench.ask(frame(READ, lba))[0]) for lba in range(SECTORS)} == {bytes(512)}
+    os.truncate(tmp_path / "disk", 0)
+    answer, asked = read_until_answered(bench)
+    assert (answer[25:28], asked) == (b"\x40\x01\x41", 1)
 
 
 # Sockets

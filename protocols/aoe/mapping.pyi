@@ -1,0 +1,1 @@
+"""Files in memory, that the kernel copies replies from; nothing of it is for Python."""
