@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from deploy.benchmark.cells import CELLS, CROWDS, NEIGHBOURS, SCALINGS, Cell, Crowd, Neighbour, Scaling
+from deploy.benchmark.cells import CELLS, CROWDS, INSIDES, NEIGHBOURS, SCALINGS, Cell, Crowd, Inside, Neighbour, Scaling
 
 PROTOCOLS = ("nbd", "tftp", "aoe", "http", "squashfs")
 MAX_ROUNDS = 50
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def names_of(protocols: Sequence[str]) -> list[str]:
     """What --cell can name in these protocols."""
-    every: tuple[Cell | Crowd | Neighbour | Scaling, ...] = (*CELLS, *CROWDS, *NEIGHBOURS, *SCALINGS)
+    every: tuple[Cell | Crowd | Inside | Neighbour | Scaling, ...] = (*CELLS, *CROWDS, *INSIDES, *NEIGHBOURS, *SCALINGS)
     return [one.name for one in every if one.protocol in protocols]
 
 

@@ -4,9 +4,10 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from deploy.benchmark.cells import Cell, Metric
+from deploy.benchmark.cells import Cell, Inside, Metric
 
 OURS = "rootwire"
+PLAIN = "plain file"  # what a file inside an image is compared with
 GB = 1e9
 LOAD_BOUND = 0.1  # idle share of the load's core below which the load may be what was measured
 
@@ -172,6 +173,15 @@ def limit_row(protocol: str, name: str, unit: str, ours: float | None, bar: floa
     """A figure of ours alone that must not exceed `bar`; None where nothing is asked for."""
     met = None if ours is None or bar is None else ours <= bar
     return Row(protocol, name, unit, ours, {}, None, None, None, bar, met, at_least=False, note=note)
+
+
+def inside_row(inside: Inside, plain: Sequence[Sample], within: Sequence[Sample]) -> Row:
+    """How fast a file inside an image is sent, against the plain one."""
+    before, ours = (median(sample.rate("bytes") for sample in samples) for samples in (plain, within))
+    ratio = ours / before if ours and before else None
+    met = None if ratio is None else ratio >= inside.bar
+    peers = {PLAIN: before} if before else {}
+    return Row(inside.protocol, inside.name, "B/s", ours, peers, PLAIN, None, ratio, inside.bar, met)
 
 
 def rows_of(cells: Iterable[Cell], samples: Samples) -> list[Row]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy.benchmark.fixture import COLD_FILE, COLD_IMAGE, PAGE_FILE
+from deploy.benchmark.fixture import COLD_FILE, COLD_IMAGE, INSIDE_IMAGE, PACKED, PAGE_FILE, PLAIN_FILE, STORED
 
 Metric = Literal["requests", "bytes"]
 MIB = 1 << 20
@@ -191,3 +191,35 @@ SCALINGS = (
         ("--connections", "8", "--depth", "2", "--size", "131072", "--sequential"), "bytes",
     ),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A file inside an image against the same plain in the tree, both of our own server and in memory, in turn."""
+
+    protocol: str
+    name: str
+    plain: tuple[str, ...]
+    inside: tuple[str, ...]
+    bar: float = 0.9
+
+
+def _inside(protocol: str, option: str, slash: str, load: tuple[str, ...], name: str) -> tuple[Inside, ...]:
+    plain = (*load, option, f"{slash}{PLAIN_FILE}")
+    return tuple(
+        Inside(
+            protocol, f"14 MB inside an image, {kind}, {name}", plain,
+            (*load, option, f"{slash}image/{INSIDE_IMAGE}/-/{kind}"),
+        )
+        for kind in (PACKED, STORED)
+    )  # fmt: skip
+
+
+INSIDES = (
+    *_inside("tftp", "--file", "", ("--clients", "1", "--blksize", "1428", "--windowsize", "1"), "window 1, 1 client"),
+    *_inside(
+        "tftp", "--file", "", ("--clients", "16", "--blksize", "1428", "--windowsize", "16"), "window 16, 16 clients"
+    ),
+    *_inside("http", "--path", "/", ("--clients", "1"), "1 client"),
+    *_inside("http", "--path", "/", ("--clients", "16"), "16 clients"),
+)

@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +17,14 @@ PAGE_BYTES = 64 << 10  # a small file, asked for again and again
 COLD_IMAGE = "cold.img"
 COLD_IMAGE_BYTES = 256 << 20
 COLD_FILE = "boot/cold.bin"
+# As large as a kernel of Debian's, plain in the tree and inside a squashfs: noise, as kernels are, and what compresses.
+INSIDE_BYTES = 14_000_000
+PLAIN_FILE = "boot/kernel.bin"
+INSIDE_IMAGE = "inside.squashfs"
+PACKED, STORED = "packed", "stored"
 CHUNK = 1 << 20
 
-WARM = {f"image/{IMAGE}": IMAGE_BYTES, BOOT_FILE: BOOT_BYTES, PAGE_FILE: PAGE_BYTES}
+WARM = {f"image/{IMAGE}": IMAGE_BYTES, BOOT_FILE: BOOT_BYTES, PAGE_FILE: PAGE_BYTES, PLAIN_FILE: INSIDE_BYTES}
 COLD = {f"image/{COLD_IMAGE}": COLD_IMAGE_BYTES, COLD_FILE: BOOT_BYTES}
 
 CONFIG = f"""\
@@ -65,7 +72,21 @@ def make_fixture(folder: Path) -> Fixture:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.stat().st_size != size:
             _write_noise(path, size)
+    if not (image := fixture.tree / "image" / INSIDE_IMAGE).exists():
+        _make_image(image, fixture.tree / PLAIN_FILE)
     return fixture
+
+
+def _make_image(image: Path, kernel: Path) -> None:
+    """A squashfs of the kernel as it is, and of one whose every other byte is nothing."""
+    with tempfile.TemporaryDirectory(dir=image.parent, prefix=".") as folder:
+        noise = kernel.read_bytes()
+        Path(folder, STORED).write_bytes(noise)
+        Path(folder, PACKED).write_bytes(b"\0".join(noise[at : at + 1] for at in range(INSIDE_BYTES // 2)) + b"\0")
+        part = image.with_name(f".{image.name}")
+        command = ["mksquashfs", folder, str(part), "-noappend", "-comp", "zstd", "-no-progress", "-quiet"]
+        subprocess.run(command, check=True, capture_output=True)
+        part.rename(image)
 
 
 def _write_noise(path: Path, size: int) -> None:

@@ -7,13 +7,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.benchmark.arena import Arena
-from deploy.benchmark.arithmetic import OURS, Row, Sample, limit_row, median
-from deploy.benchmark.cells import CELLS, CROWDS, MIB, NEIGHBOURS, SCALINGS, Cell, Crowd, Neighbour, Scaling
+from deploy.benchmark.arithmetic import OURS, PLAIN, Row, Sample, inside_row, limit_row, median
+from deploy.benchmark.cells import (
+    CELLS,
+    CROWDS,
+    INSIDES,
+    MIB,
+    NEIGHBOURS,
+    SCALINGS,
+    Cell,
+    Crowd,
+    Inside,
+    Neighbour,
+    Scaling,
+)
 from deploy.benchmark.contenders import CONTENDERS, SAMPLED, alone, with_pumps
 from deploy.benchmark.fixture import Fixture
 from deploy.benchmark.generators import LoadFailedError
 from deploy.benchmark.neighbours import Meeting, neighbour_rows, scaling_row
-from deploy.benchmark.stage import Memory, Stage
+from deploy.benchmark.stage import WARM_UP, Memory, Stage
 from deploy.benchmark.unpacking import make_images, read_once, readers_of
 
 Progress = Callable[[str], None]  # told what runs next, before each run
@@ -54,7 +66,11 @@ class Plan:
         """What one protocol runs with more pumps."""
         return [scaling for scaling in SCALINGS if self._wants(scaling, protocol)]
 
-    def _wants(self, one: Cell | Crowd | Neighbour | Scaling, protocol: str) -> bool:
+    def insides(self, protocol: str) -> list[Inside]:
+        """What one protocol sends from inside an image."""
+        return [inside for inside in INSIDES if self._wants(inside, protocol)]
+
+    def _wants(self, one: Cell | Crowd | Inside | Neighbour | Scaling, protocol: str) -> bool:
         return one.protocol == protocol and (not self.texts or any(text in one.name for text in self.texts))
 
 
@@ -87,6 +103,11 @@ async def measure(plan: Plan, arena: Arena, fixture: Fixture, folder: Path, prog
             progress(f"{protocol}: a fresh server, {neighbour.name}")
             async with Stage(protocol, alone(protocol), arena, fixture, folder) as stage:
                 results.rows += await _measure_neighbour(neighbour, stage, plan, results, progress)
+        if insides := plan.insides(protocol):
+            progress(f"{protocol}: a fresh server, files inside an image")
+            async with Stage(protocol, alone(protocol), arena, fixture, folder) as stage:
+                for inside in insides:
+                    results.rows.append(await _measure_inside(inside, stage, plan, results, progress))
         for scaling in plan.scalings(protocol):
             progress(f"{protocol}: servers on both cores")
             results.rows.append(await _measure_scaling(scaling, arena, fixture, folder, plan, results, progress))
@@ -149,6 +170,21 @@ async def _measure_neighbour(
     except LoadFailedError as failure:
         results.failures.append(f"{neighbour.protocol}, {neighbour.name}, {OURS}: {failure}")
     return neighbour_rows(neighbour, meetings)
+
+
+async def _measure_inside(inside: Inside, stage: Stage, plan: Plan, results: Results, progress: Progress) -> Row:
+    """The plain file and the one inside the image, in turn, once both were sent."""
+    samples = results.samples[inside.protocol, inside.name] = defaultdict(list)
+    try:
+        await stage.measure(OURS, inside.inside, WARM_UP)
+        for turn in range(plan.rounds):
+            for name in rotated((PLAIN, OURS), turn):
+                progress(f"{inside.protocol}: {inside.name}, {name}, round {turn + 1}")
+                load = inside.plain if name == PLAIN else inside.inside
+                samples[name].append(await stage.measure(OURS, load, plan.seconds))
+    except LoadFailedError as failure:
+        results.failures.append(f"{inside.protocol}, {inside.name}: {failure}")
+    return inside_row(inside, samples[PLAIN], samples[OURS])
 
 
 async def _measure_scaling(
@@ -233,5 +269,7 @@ def steps(plan: Plan, contenders: dict[str, int]) -> int:
             continue
         total += len({cell.mtu for cell in cells}) + len(cells) * plan.rounds * contenders[protocol]
         total += len(plan.crowds(protocol)) * (2 + 2 * plan.rounds)
+        insides = len(plan.insides(protocol))
+        total += bool(insides) + insides * 2 * plan.rounds
         total += (len(plan.neighbours(protocol)) + len(plan.scalings(protocol))) * (1 + 2 * plan.rounds)
     return total

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deploy.benchmark.arithmetic import Row, Sample, cpu_row, limit_row, median, rows_of, speed_row
-from deploy.benchmark.cells import CELLS, CROWDS, MIB, Cell
+from deploy.benchmark.arithmetic import Row, Sample, cpu_row, inside_row, limit_row, median, rows_of, speed_row
+from deploy.benchmark.cells import CELLS, CROWDS, INSIDES, MIB, Cell
 from deploy.benchmark.contenders import CONTENDERS
 from deploy.benchmark.measure import Plan, cost_of, crowd_rows, rotated, steps
 from deploy.benchmark.stage import Memory
@@ -170,6 +170,23 @@ def test_progress_has_an_end() -> None:
     """NBD: a start, seven cells for five servers, a crowd's start, memory and loads, three neighbours, two scalings."""
     assert steps(Plan(("nbd",), 2, 1.0), {"nbd": 5}) == 1 + 7 * 5 * 2 + 2 + 2 * 2 + (3 + 2) * (1 + 2 * 2)
     assert steps(Plan(("nbd", "squashfs"), 1, 1.0, ("1x16",)), {"nbd": 5}) == 1 + 5
+
+
+def test_progress_of_files_inside_an_image_has_an_end() -> None:
+    """A start, and each of them and the plain file in every round."""
+    plan = Plan(("http",), 3, 1.0, ("inside an image",))
+    assert len(plan.insides("http")) == 4
+    assert steps(plan, {"http": 2}) == 1 + 4 * 2 * 3
+
+
+def test_a_file_inside_an_image_is_compared_with_the_plain_one() -> None:
+    """Medians of each; as every speed, at least so much of the other."""
+    inside = INSIDES[0]
+    row = inside_row(inside, [sample(100), sample(200), sample(900)], [sample(180), sample(170), sample(300)])
+    assert (row.ours, row.peers, row.ratio) == (90.0, {"plain file": 100.0}, 0.9)
+    assert (row.bar, row.met, row.at_least) == (0.9, True, True)
+    assert inside_row(inside, [sample(200)], [sample(179)]).met is False
+    assert inside_row(inside, [sample(200)], []).met is None
 
 
 def test_only_named_cells_are_run() -> None:
