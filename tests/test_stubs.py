@@ -21,6 +21,7 @@ protocols\..*\.pump\.Seat
 protocols\.aoe\.pump\.errorcode
 storage\.squashfs\.volume\.Volume
 storage\.squashfs\.filesystem\.Scan
+storage\.squashfs\.pieces\.Pieces
 """
 
 

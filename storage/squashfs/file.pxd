@@ -6,6 +6,11 @@ from storage.squashfs.fault cimport Fault
 from storage.squashfs.format cimport Inode
 from storage.squashfs.volume cimport Volume
 
+cdef enum Way:
+    NOW     # what memory has, or -EAGAIN
+    KEEP    # what was decompressed stays in the cache
+    ONCE    # whole blocks are decompressed to where they are wanted: nobody will ask again
+
 cdef class SquashfsFile(Image):
     cdef Volume volume
     cdef uint64_t blocks            # whole ones, and the last if it is no fragment
@@ -15,8 +20,8 @@ cdef class SquashfsFile(Image):
     cdef uint64_t fragment_start
     cdef uint32_t fragment_size
     cdef uint32_t fragment_offset
-    cdef ssize_t fetch(
-        self, char *into, size_t length, uint64_t offset, bint may_wait, Fault *fault
-    ) noexcept nogil
+    cdef ssize_t fetch(self, char *into, size_t length, uint64_t offset, Way way, Fault *fault) noexcept nogil
 
 cdef SquashfsFile make_file(Volume volume, uint64_t reference, Inode *inode)
+# Of a file that has nothing but its volume: 0 and its inode, which may be no file's, or a fault's negative errno.
+cdef int load_file(SquashfsFile file, uint64_t reference, Inode *inode, Fault *fault) noexcept nogil

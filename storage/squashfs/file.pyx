@@ -25,7 +25,15 @@ from storage.squashfs.format cimport (
     le32,
     le64,
 )
-from storage.squashfs.volume cimport Volume, hold_block, read_base, read_entry, read_inode, read_metadata
+from storage.squashfs.volume cimport (
+    Volume,
+    hold_block,
+    read_base,
+    read_entry,
+    read_inode,
+    read_metadata,
+    unpack_block,
+)
 
 cdef enum:
     STRIDE = 32             # blocks from one remembered start to the next: the rest is added up
@@ -47,15 +55,13 @@ cdef class SquashfsFile(Image):
 
     cdef ssize_t read_now(self, char *into, size_t length, uint64_t offset) noexcept nogil:
         cdef Fault fault
-        return self.fetch(into, length, offset, False, &fault)
+        return self.fetch(into, length, offset, NOW, &fault)
 
     cdef ssize_t read(self, char *into, size_t length, uint64_t offset) noexcept nogil:
         cdef Fault fault
-        return self.fetch(into, length, offset, True, &fault)
+        return self.fetch(into, length, offset, KEEP, &fault)
 
-    cdef ssize_t fetch(
-        self, char *into, size_t length, uint64_t offset, bint may_wait, Fault *fault
-    ) noexcept nogil:
+    cdef ssize_t fetch(self, char *into, size_t length, uint64_t offset, Way way, Fault *fault) noexcept nogil:
         cdef uint32_t block_size = self.volume.super.block_size
         cdef uint64_t number
         cdef size_t done = 0, part, within
@@ -68,9 +74,9 @@ cdef class SquashfsFile(Image):
             within = (offset + done) % block_size
             part = min(length - done, block_size - within)
             if number < self.blocks:
-                result = read_block(self, number, into + done, part, within, may_wait, fault)
+                result = read_block(self, number, into + done, part, within, way, fault)
             else:
-                result = read_tail(self, into + done, part, within, may_wait, fault)
+                result = read_tail(self, into + done, part, within, way, fault)
             if result < 0:
                 return result
             done += part
@@ -82,10 +88,10 @@ cdef class SquashfsFile(Image):
         cdef Fault fault
         cdef ssize_t got = -EAGAIN
         if length <= SHORT and is_one_block(self, offset, length):
-            got = self.fetch(into, length, offset, False, &fault)
+            got = self.fetch(into, length, offset, NOW, &fault)
         if got == -EAGAIN:
             with nogil:
-                got = self.fetch(into, length, offset, True, &fault)
+                got = self.fetch(into, length, offset, KEEP, &fault)
         if got < 0:
             raise_fault(&fault)
         return out
@@ -93,7 +99,7 @@ cdef class SquashfsFile(Image):
     def read_at_now(self, uint64_t offset, size_t length):
         cdef bytes out = buffer_for(self, offset, length)
         cdef Fault fault
-        cdef ssize_t got = self.fetch(PyBytes_AS_STRING(out), length, offset, False, &fault)
+        cdef ssize_t got = self.fetch(PyBytes_AS_STRING(out), length, offset, NOW, &fault)
         if got == -EAGAIN:
             return None
         if got < 0:
@@ -152,10 +158,10 @@ cdef uint64_t start_of(SquashfsFile file, uint64_t number) noexcept nogil:
 
 
 cdef int read_stored(
-    SquashfsFile file, uint64_t start, char *into, size_t length, bint may_wait, Fault *fault
+    SquashfsFile file, uint64_t start, char *into, size_t length, Way way, Fault *fault
 ) noexcept nogil:
     cdef ssize_t got
-    if may_wait:
+    if way != NOW:
         return read_base(file.volume, into, length, start, fault)
     got = file.volume.base.read_now(into, length, start)
     if got < 0:
@@ -164,16 +170,33 @@ cdef int read_stored(
 
 
 cdef int read_packed(
-    SquashfsFile file, uint64_t start, uint32_t packed, uint32_t room, Block **block, bint may_wait, Fault *fault
+    SquashfsFile file, uint64_t start, uint32_t packed, uint32_t room, Block **block, Way way, Fault *fault
 ) noexcept nogil:
-    if may_wait:
+    if way != NOW:
         return hold_block(file.volume, start, packed, room, block, fault)
     block[0] = hold_now(file.volume.blocks, file.volume.number, start)
     return -EAGAIN if block[0] == NULL else 0
 
 
+cdef int unpack_whole(
+    SquashfsFile file, uint64_t start, uint32_t packed, char *into, uint32_t whole, Fault *fault
+) noexcept nogil:
+    # A block that will not be asked for again: no memory is filled with it but the one it is for.
+    cdef Block *block = hold_now(file.volume.blocks, file.volume.number, start)
+    cdef ssize_t got
+    if block == NULL:
+        got = unpack_block(file.volume, start, packed, into, whole, fault)
+    else:
+        got = block.length
+        memcpy(into, block.bytes, min(block.length, whole))
+        release(file.volume.blocks, block)
+    if got < 0:
+        return <int> got
+    return 0 if got == whole else corrupt(fault, "a block of another length than the file has there", start)
+
+
 cdef int read_block(
-    SquashfsFile file, uint64_t number, char *into, size_t length, size_t within, bint may_wait, Fault *fault
+    SquashfsFile file, uint64_t number, char *into, size_t length, size_t within, Way way, Fault *fault
 ) noexcept nogil:
     cdef uint32_t size = file.sizes[number]
     cdef uint32_t whole = whole_bytes(file, number)
@@ -187,8 +210,10 @@ cdef int read_block(
     if size & STORED_BLOCK:
         if packed_bytes(size) != whole:
             return corrupt(fault, "a stored block of another length than the file has there", start)
-        return read_stored(file, start + within, into, length, may_wait, fault)
-    result = read_packed(file, start, size, whole, &block, may_wait, fault)
+        return read_stored(file, start + within, into, length, way, fault)
+    if way == ONCE and length == whole:
+        return unpack_whole(file, start, size, into, whole, fault)
+    result = read_packed(file, start, size, whole, &block, way, fault)
     if result < 0:
         return result
     if block.length == whole:
@@ -200,7 +225,7 @@ cdef int read_block(
 
 
 cdef int read_tail(
-    SquashfsFile file, char *into, size_t length, size_t within, bint may_wait, Fault *fault
+    SquashfsFile file, char *into, size_t length, size_t within, Way way, Fault *fault
 ) noexcept nogil:
     cdef uint64_t start = file.fragment_start
     cdef uint64_t last = file.fragment_offset + file.tail
@@ -210,9 +235,9 @@ cdef int read_tail(
     if file.fragment_size & STORED_BLOCK:
         if last > packed_bytes(file.fragment_size):
             return out_of_range(fault, "a file's end lies outside of its fragment", start)
-        return read_stored(file, start + within, into, length, may_wait, fault)
+        return read_stored(file, start + within, into, length, way, fault)
     result = read_packed(
-        file, start, file.fragment_size, file.volume.super.block_size, &block, may_wait, fault
+        file, start, file.fragment_size, file.volume.super.block_size, &block, way, fault
     )
     if result < 0:
         return result
@@ -293,6 +318,13 @@ cdef int lay_out(SquashfsFile file, const Inode *inode, Fault *fault) noexcept n
     return read_sizes(file, inode, fault)
 
 
+cdef int load_file(SquashfsFile file, uint64_t reference, Inode *inode, Fault *fault) noexcept nogil:
+    cdef int result = read_inode(file.volume, reference, inode, fault)
+    if result == 0 and inode.kind == FILE:
+        result = lay_out(file, inode, fault)
+    return result
+
+
 cdef SquashfsFile make_file(Volume volume, uint64_t reference, Inode *inode):
     """The file at `reference`, or None where its inode, which is told, is no file."""
     cdef SquashfsFile file = SquashfsFile.__new__(SquashfsFile)
@@ -300,9 +332,7 @@ cdef SquashfsFile make_file(Volume volume, uint64_t reference, Inode *inode):
     cdef int result
     file.volume = volume
     with nogil:
-        result = read_inode(volume, reference, inode, &fault)
-        if result == 0 and inode.kind == FILE:
-            result = lay_out(file, inode, &fault)
+        result = load_file(file, reference, inode, &fault)
     if result < 0:
         raise_fault(&fault)
     if inode.kind != FILE:

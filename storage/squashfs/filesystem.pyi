@@ -1,6 +1,6 @@
 """An image as a file system: names, folders, links, and its files as images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from storage.image import Image
@@ -57,6 +57,13 @@ class Squashfs:
         """The extended attributes: whole names (user., trusted., security.) and values."""
     def open_file(self, at: _Place) -> SquashfsFile:
         """A regular file as an image. Raises: IsADirectoryError, or OSError with EINVAL when it is something else."""
+    def read_files(self, references: Iterable[int]) -> Iterator[tuple[int, int, bytes]]:
+        """All bytes of the files at these references, as (reference, offset, bytes): at most 1 MiB, in order, no gaps.
+
+        For who reads much once: whole blocks are not kept in the cache, the GIL is given up once for many files, and
+        an empty file is one piece of nothing. Threads read side by side with an iterator of their own each. It may
+        raise what `open_file` and `read_at` raise; whoever goes on then gets the files behind that one.
+        """
 
 def open(image: Image, *, blocks: Cache, metadata: Cache) -> Squashfs:
     """The squashfs in `image`, which may be any layer; the caches are to be shared with other images.

@@ -36,6 +36,7 @@ from storage.squashfs.format cimport (
     le32,
     le64,
 )
+from storage.squashfs.pieces cimport read_pieces
 from storage.squashfs.volume cimport Volume, open_volume, read_entry, read_inode, read_metadata, read_owner
 from storage.squashfs.xattrs cimport read_xattrs
 
@@ -320,6 +321,9 @@ cdef class Squashfs:
         if file is None:
             refuse(errno.EISDIR if inode.kind == DIRECTORY else errno.EINVAL, at)
         return file
+
+    def read_files(self, references):
+        return read_pieces(self.volume, references)
 
 
 cdef uint64_t listings_most(Volume volume) noexcept nogil:

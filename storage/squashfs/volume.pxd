@@ -18,6 +18,10 @@ cdef int read_base(Volume volume, char *into, size_t length, uint64_t offset, Fa
 cdef int hold_block(
     Volume volume, uint64_t position, uint32_t packed, uint32_t room, Block **block, Fault *fault
 ) noexcept nogil
+# How many bytes were written into the `room` bytes at `into`; the cache has no part in it.
+cdef ssize_t unpack_block(
+    Volume volume, uint64_t position, uint32_t packed, char *into, uint32_t room, Fault *fault
+) noexcept nogil
 cdef int read_metadata(Volume volume, Cursor *at, char *into, size_t length, Fault *fault) noexcept nogil
 cdef int skip_metadata(Volume volume, Cursor *at, uint64_t length, Fault *fault) noexcept nogil
 cdef int read_entry(

@@ -54,15 +54,16 @@ cdef int read_base(Volume volume, char *into, size_t length, uint64_t offset, Fa
 
 
 cdef ssize_t unpack_here(
-    Volume volume, Tools *tools, const char *packed, size_t length, Block *block, uint32_t room, Fault *fault
+    Volume volume, Tools *tools, const char *packed, size_t length, uint64_t position, char *into, uint32_t room,
+    Fault *fault
 ) noexcept nogil:
-    cdef ssize_t got = unpack(tools, volume.super.compressor, packed, length, block.bytes, room)
+    cdef ssize_t got = unpack(tools, volume.super.compressor, packed, length, into, room)
     if got == -ENOMEM:
-        return failed(fault, ENOMEM, block.position)
+        return failed(fault, ENOMEM, position)
     if got == -EOPNOTSUPP:
-        return unsupported(fault, "a block was compressed in a way squashfs does not use", block.position)
+        return unsupported(fault, "a block was compressed in a way squashfs does not use", position)
     if got < 0:
-        return corrupt(fault, "a compressed block is damaged, or larger than it may be", block.position)
+        return corrupt(fault, "a compressed block is damaged, or larger than it may be", position)
     return got
 
 
@@ -75,7 +76,7 @@ cdef ssize_t load_block(
     result = furnish(volume.blocks, block, room, fault)
     if result < 0:
         return result
-    return unpack_here(volume, tools, packed, length, block, room, fault)
+    return unpack_here(volume, tools, packed, length, block.position, block.bytes, room, fault)
 
 
 cdef ssize_t load_metadata(
@@ -107,7 +108,24 @@ cdef ssize_t load_metadata(
     if is_stored:
         memcpy(block.bytes, packed + METADATA_HEADER, length)
         return length
-    return unpack_here(volume, tools, packed + METADATA_HEADER, length, block, METADATA_BYTES, fault)
+    return unpack_here(
+        volume, tools, packed + METADATA_HEADER, length, position, block.bytes, METADATA_BYTES, fault
+    )
+
+
+cdef ssize_t unpack_block(
+    Volume volume, uint64_t position, uint32_t packed, char *into, uint32_t room, Fault *fault
+) noexcept nogil:
+    cdef Tools *tools = tools_of_thread()
+    cdef char *scratch = take_room(tools) if tools != NULL else NULL
+    cdef ssize_t got
+    if scratch == NULL:
+        return failed(fault, EMFILE if tools != NULL else ENOMEM, position)
+    got = read_base(volume, scratch, packed, position, fault)
+    if got == 0:
+        got = unpack_here(volume, tools, scratch, packed, position, into, room, fault)
+    give_room(tools)
+    return got
 
 
 cdef int load(
