@@ -23,6 +23,11 @@ class Image:
         """
     def read_at_now(self, offset: int, length: int) -> bytes | None:
         """As `read_at`, but None where the bytes are not in memory: never waits, so fit for the event loop."""
+    def place_at(self, offset: int, length: int) -> tuple[int, int] | None:
+        """The file descriptor that has these bytes as they are, all in memory, and where in it; else None.
+
+        Raises: StorageError with ENXIO when the range leaves the image.
+        """
     def write_at(self, offset: int, data: Buffer) -> None:
         """Write all of `data` at `offset`; may wait.
 

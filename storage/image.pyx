@@ -127,6 +127,14 @@ cdef class Image:
         require_whole(got, length, offset)
         return out
 
+    def place_at(self, uint64_t offset, size_t length):
+        cdef Place found
+        cdef int failed
+        require_inside(self, offset, length)
+        with nogil:
+            failed = self.place(offset, length, &found)
+        return None if failed < 0 else (found.fd, found.offset)
+
     def write_at(self, uint64_t offset, const unsigned char[::1] data not None):
         cdef size_t length = data.shape[0]
         cdef ssize_t put

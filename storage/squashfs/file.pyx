@@ -5,13 +5,13 @@ Blocks that are compressed go through the cache; blocks stored as they are, and 
 the ones and the others are nothing. A read is answered from one block after the other, one pin at a time.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, ENOMEM, ENXIO
+from libc.errno cimport EAGAIN, ENOMEM, ENXIO, EOPNOTSUPP
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from storage.errors import StorageError
-from storage.image cimport Image
+from storage.image cimport Image, Place
 from storage.squashfs.cache cimport Block, hold_now, release
 from storage.squashfs.fault cimport Fault, corrupt, failed, out_of_range, raise_fault
 from storage.squashfs.format cimport (
@@ -81,6 +81,12 @@ cdef class SquashfsFile(Image):
                 return result
             done += part
         return done
+
+    cdef int place(self, uint64_t offset, size_t length, Place *into) noexcept nogil:
+        cdef uint64_t start
+        if length == 0 or offset > self.size or length > self.size - offset or not find_stored(self, offset, length, &start):
+            return -EOPNOTSUPP
+        return self.volume.base.place(start, length, into)
 
     def read_at(self, uint64_t offset, size_t length):
         cdef bytes out = buffer_for(self, offset, length)
@@ -155,6 +161,22 @@ cdef uint64_t start_of(SquashfsFile file, uint64_t number) noexcept nogil:
         start += packed_bytes(file.sizes[at])
         at += 1
     return start
+
+
+cdef bint find_stored(SquashfsFile file, uint64_t offset, size_t length, uint64_t *start) noexcept nogil:
+    # Where all of a range lies in the image as it is: blocks that are stored lie one behind the other.
+    cdef uint32_t block_size = file.volume.super.block_size
+    cdef uint64_t first = offset // block_size, last = (offset + length - 1) // block_size, number
+    if first == file.blocks:  # within the end that is in a fragment
+        start[0] = file.fragment_start + file.fragment_offset + offset % block_size
+        return (file.fragment_size & STORED_BLOCK) != 0 and (
+            file.fragment_offset + file.tail <= packed_bytes(file.fragment_size)
+        )
+    for number in range(first, last + 1):
+        if number == file.blocks or file.sizes[number] != STORED_BLOCK | whole_bytes(file, number):
+            return False
+    start[0] = start_of(file, first) + offset % block_size
+    return True
 
 
 cdef int read_stored(

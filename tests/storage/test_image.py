@@ -102,6 +102,15 @@ class TestFileImage:
         assert errno_of(lambda: image.read_at_now(offset, length)) == errno.ENXIO
         assert errno_of(lambda: image.extents(offset, length)) == errno.ENXIO
 
+    def test_places(self, images: ModuleType, path: Path) -> None:
+        """All of it is the file's, as it is; a layer has what is below it, and nothing where it adds something."""
+        image = images.FileImage(path)
+        padded = images.PaddedImage(image, multiple=1 << 20)
+        assert image.place_at(BLOCK, 5) == padded.place_at(BLOCK, 5) == (image.fileno(), BLOCK)
+        assert padded.place_at(image.size - 1, 2) is None
+        assert images.BytesImage(b"bytes").place_at(0, 5) is None
+        assert errno_of(lambda: image.place_at(image.size, 1)) == errno.ENXIO
+
     @pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, -1), (1 << 64, 1), (0, 1 << 64)])
     def test_numbers_that_are_no_offsets(self, images: ModuleType, path: Path, offset: int, length: int) -> None:
         """Negative or beyond 64 bits: the caller's bug, as OverflowError."""

@@ -51,6 +51,11 @@ class Image:
         """Here everything is always in memory."""
         return self.read_at(offset, length)
 
+    def place_at(self, offset: int, length: int) -> tuple[int, int] | None:
+        """Of a file only."""
+        self._require_inside(offset, length)
+        return None
+
     def write_at(self, offset: int, data: Buffer) -> None:
         """All of `data`."""
         if not self.writable:
@@ -91,6 +96,11 @@ class FileImage(Image):
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)
+
+    def place_at(self, offset: int, length: int) -> tuple[int, int] | None:
+        """Where it says, if it is all in memory: these tests' files are."""
+        self._require_inside(offset, length)
+        return self._descriptor, offset
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -161,6 +171,11 @@ class PaddedImage(Image):
     def _read(self, offset: int, length: int) -> bytes:
         inside = max(0, min(length, self.base.size - offset))
         return (self.base.read_at(offset, inside) if inside else b"").ljust(length, b"\0")
+
+    def place_at(self, offset: int, length: int) -> tuple[int, int] | None:
+        """Where the base says; nowhere for the zeros."""
+        self._require_inside(offset, length)
+        return self.base.place_at(offset, length) if offset + length <= self.base.size else None
 
     def extents(self, offset: int, length: int) -> list[tuple[int, bool]]:
         """The base's, then a hole."""

@@ -61,6 +61,7 @@ def exercise_file(image: Squashfs, reference: int) -> None:
     again = file.read_at_now(0, part)
     assert again is None or len(again) == part
     assert sum(length for length, _ in file.extents(0, part)) == part
+    assert file.place_at(0, part) is None  # it is no file that has them
     if file.size < WHOLE:
         assert b"".join(data for _, _, data in image.read_files([reference])) == file.read_at(0, file.size)
 

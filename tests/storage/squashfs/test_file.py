@@ -1,5 +1,6 @@
 """storage.squashfs.file: files of an image as images, at any offset, from any thread, now or waiting."""
 
+import os
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,18 @@ FILES = ["tail", "holes", "noise", "size-0+0", "size-0+1", "size-1-1", "size-1+0
 def image(image_path: Path) -> Squashfs:
     """The image with caches of its own, cold."""
     return filesystem.open(FileImage(image_path), blocks=Cache(4 << 20), metadata=Cache(4 << 20))
+
+
+@pytest.fixture
+def stored(tool: Tool, tmp_path: Path) -> Squashfs:
+    """An image of files with blocks and an end that are stored as they are, and of some that are not."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/noise").write_bytes(random.Random(6).randbytes(3 * BLOCK + 77))
+    (tmp_path / "tree/tail").write_bytes(content("tail", 2 * BLOCK))
+    with (tmp_path / "tree/holes").open("wb") as file:
+        file.truncate(2 * BLOCK)
+    path = make_image(tool, tmp_path / "tree", tmp_path / "image", "-b", str(BLOCK), "-always-use-fragments")
+    return filesystem.open(FileImage(path), blocks=Cache(4 << 20), metadata=Cache(4 << 20))
 
 
 @pytest.fixture
@@ -81,6 +94,27 @@ def test_holes_and_stored_blocks_need_no_cache(image: Squashfs) -> None:
     assert holes.read_at_now(0, 2 * BLOCK) == bytes(2 * BLOCK)
     assert noise.read_at_now(0, BLOCK) == random.Random(5).randbytes(BLOCK + 77)[:BLOCK]
     assert image.blocks.misses == before
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, 3 * BLOCK), (1, 1), (BLOCK - 1, 2), (2 * BLOCK, 77), (3 * BLOCK, 77)]
+)
+def test_stored_bytes_have_a_place(stored: Squashfs, offset: int, length: int) -> None:
+    """In the image's file, of one block or of several behind each other, or of an end in a fragment."""
+    file = stored.open_file("noise")
+    found = file.place_at(offset, length)
+    assert found is not None
+    assert os.pread(found[0], length, found[1]) == file.read_at(offset, length)
+
+
+def test_other_bytes_have_no_place(stored: Squashfs, image: Squashfs) -> None:
+    """What is decompressed, what is nothing, what is partly so, and nothing at all."""
+    holes, noise, tail = (stored.open_file(name) for name in ("holes", "noise", "tail"))
+    assert holes.place_at(0, 10) is None
+    assert tail.place_at(0, 10) is None
+    assert noise.place_at(5, 0) is None
+    assert noise.place_at(3 * BLOCK - 1, 2) is None  # its end lies elsewhere
+    assert image.open_file("size-0+1").place_at(0, 1) is None  # in a fragment that is compressed
 
 
 def test_extents(image: Squashfs) -> None:
