@@ -166,4 +166,4 @@ SUBJECT: dict[str, tuple[str, ...]] = {
 }
 
 # Of what every server sends in a cell, a sample is compared with this file of the tree.
-SAMPLED: dict[str, str] = {"aoe": f"image/{IMAGE}"}
+SAMPLED: dict[str, str] = {"tftp": BOOT_FILE, "aoe": f"image/{IMAGE}"}

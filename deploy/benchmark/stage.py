@@ -22,6 +22,7 @@ SETTLE_LIMIT = 10.0  # seconds a server may go on with what the last load left b
 SETTLE_INTERVAL = 0.1  # seconds between looks at whether it does
 QUIET = 0.005  # seconds of processor time in such an interval that count as idle: timers, polls
 MEMORY_INTERVAL = 0.1  # seconds between looks at a server's memory
+SLEEPING = ("--no-look",)  # a load that shares its core with a server or another load sleeps where it has nothing to do
 HEAD_START = 0.5  # seconds that a busy client is there before and after the quiet one beside it
 AT_ONCE = ("chrt", "--fifo", "1")  # a quiet client does not wait for a busy one's turn on the load's core
 
@@ -79,6 +80,7 @@ class Stage:
         both: tuple[int, ...] = (arena.server_core, arena.load_core)
         self._server_cores = both if is_shared else both[:1]
         self._load_cores = both if is_shared else both[1:]
+        self._manner = SLEEPING if is_shared else ()
         self._contenders = contenders
         self._protocol = protocol
         self._arena = arena
@@ -123,7 +125,8 @@ class Stage:
         server = self.servers[name]
         begun = asyncio.Event()
         fetched = server.group.fetched()
-        other = asyncio.create_task(self._load(server, busy, seconds + 2 * HEAD_START, on_start=begun.set))
+        load = (*busy, *SLEEPING)
+        other = asyncio.create_task(self._load(server, load, seconds + 2 * HEAD_START, on_start=begun.set))
         try:
             await _first_of(begun, other)
             await asyncio.wait({other}, timeout=HEAD_START)
@@ -201,7 +204,7 @@ class Stage:
         *,
         is_quiet: bool = False,
     ) -> Load:
-        words = [*self._aim(server), *SUBJECT[self._protocol], *load]
+        words = [*self._aim(server), *SUBJECT[self._protocol], *load, *(SLEEPING if is_quiet else self._manner)]
         within = [*self._arena.on_cores(*self._load_cores), *(AT_ONCE if is_quiet else ())]
         return await generators.run(self._program, words, seconds=seconds, within=within, on_start=on_start)
 

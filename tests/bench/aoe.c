@@ -1,10 +1,8 @@
 /* AoE reads: ATA READ SECTORS EXT with so many in flight at one target (AoEr11 sections 2 and 3), random sectors.
  *
  * Answers come by a ring that the kernel fills with the first bytes of each frame and its length, so that taking them
- * is no call of the kernel; requests go out by the batch. Without an answer it goes on looking at the ring for a while:
- * whoever answers one that sleeps pays for waking it, each time, which is neither the server's nor the load's figure.
- * What is to be compared is marked in its tag: a filter lets all of such an answer in, and one that no slot of the ring
- * holds comes as from any socket. */
+ * is no call of the kernel; requests go out by the batch. What is to be compared is marked in its tag: a filter lets
+ * all of such an answer in, and one that no slot of the ring holds comes as from any socket. */
 #include "bench.h"
 #include <linux/filter.h>
 #include <linux/if_packet.h>
@@ -15,13 +13,12 @@
 
 #define ETHERTYPE 0x88a2
 #define BATCH 64
-#define SLOTS 512                      /* of the ring: what is in flight, and strays */
-#define SLOT 128                       /* bytes: the kernel's 66, and HEAD */
-#define HEAD 60                        /* bytes of an answer that are looked at */
-#define WHOLE 0x40000000u              /* in a tag: of its answer everything is */
-#define SAMPLE 256                     /* one in so many answers is compared with --sample's file */
-#define LOOK_NS 50000ull               /* for the next answer, before sleeping */
-#define LOOKS 32                       /* at the ring between two at the clock, which takes as long as some */
+#define SLOTS 512              /* of the ring: what is in flight, and strays */
+#define SLOT 128               /* bytes: the kernel's 66, and HEAD */
+#define HEAD 60                /* bytes of an answer that are looked at */
+#define WHOLE 0x40000000u      /* in a tag: of its answer everything is */
+#define SAMPLE 256             /* one in so many answers is compared with --sample's file */
+#define LOOKS 32               /* at the ring between two at the clock, which takes as long as some */
 #define RESEND_NS 200000000ull /* an answer this late is lost */
 
 /* 0 destination, 6 source, 12 ethertype, 14 version and flags, 15 error, 16 shelf, 18 slot, 19 command, 20 tag,
@@ -43,7 +40,7 @@ struct slot {
 
 static const char *interface;
 static long shelf, target = 1, depth = 1, sectors = 2;
-static uint64_t run_ns = 1000000000ull, size, deadline, requests, total, in_flight, resent, prepared, waited, seed = 88172645463325252ull;
+static uint64_t run_ns = 1000000000ull, size, deadline, requests, total, in_flight, resent, prepared, seed = 88172645463325252ull;
 static struct slot slots[BATCH];
 static struct frame out[BATCH], model;
 static struct mmsghdr outgoing[BATCH];
@@ -121,7 +118,7 @@ static bool is_coming(uint64_t begin)
     for (; !is_here && now - begin < LOOK_NS; now = now_ns())
         for (int look = 0; look < LOOKS && !is_here; look++, rest())
             is_here = status_of(head()) & TP_STATUS_USER;
-    waited += now - begin;
+    note_wait(now - begin);
     return is_here;
 }
 
@@ -302,7 +299,7 @@ static void run(void)
         now = now_ns();
         if (came)
             heard = now;
-        else if (!is_coming(now))
+        else if (!may_look || !is_coming(now))
             poll(&wait, 1, 50);
         if (now - checked > RESEND_NS / 4) {
             checked = now;
@@ -318,7 +315,7 @@ static void parse(int argc, char **argv)
     static const struct option options[] = {
         {"interface", 1, 0, 'i'}, {"shelf", 1, 0, 's'},   {"slot", 1, 0, 'n'},    {"depth", 1, 0, 'd'},
         {"sectors", 1, 0, 'c'},   {"seconds", 1, 0, 't'}, {"compare", 1, 0, 'm'},
-        {"sample", 1, 0, 'p'},    {0, 0, 0, 0}};
+        {"sample", 1, 0, 'p'},    {"no-look", 0, 0, 'k'}, {0, 0, 0, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
         case 'i': interface = optarg; break;
         case 's': shelf = number("shelf", optarg, 0, 65534); break;
@@ -328,6 +325,7 @@ static void parse(int argc, char **argv)
         case 't': run_ns = duration(optarg); break;
         case 'm': map_reference(optarg); break;
         case 'p': map_reference(optarg), compare_each = SAMPLE; break;
+        case 'k': may_look = false; break;
         default: exit(2); /* getopt has said why */
         }
     if (optind < argc)
@@ -352,10 +350,10 @@ int main(int argc, char **argv)
     run();
     cpu = cpu_seconds() - cpu;
     printf("{\"requests\": %llu, \"total\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"cpu_seconds\": %.6f, "
-           "\"waited_seconds\": %.6f, \"resent\": %llu, ",
+           "\"resent\": %llu, ",
            (unsigned long long)requests, (unsigned long long)total,
            (unsigned long long)requests * (uint64_t)sectors * 512, (double)run_ns / 1e9, cpu,
-           (double)waited / 1e9, (unsigned long long)resent);
+           (unsigned long long)resent);
     print_latencies();
     puts("}");
     return 0;

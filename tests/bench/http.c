@@ -95,7 +95,7 @@ static void run(int epoll)
     for (long i = 0; i < clients; i++)
         ask(&all[i]);
     while (now_ns() < deadline) {
-        int ready = epoll_wait(epoll, events, 256, 50);
+        int ready = await(epoll, events, 256, 50);
         for (int i = 0; i < ready; i++)
             on_readable(&all[events[i].data.u32]);
         if (ready)
@@ -120,7 +120,7 @@ static void parse(int argc, char **argv)
     static const struct option options[] = {
         {"address", 1, 0, 'a'}, {"port", 1, 0, 'p'},    {"path", 1, 0, 'f'}, {"clients", 1, 0, 'c'},
         {"seconds", 1, 0, 't'}, {"compare", 1, 0, 'm'}, {"mute", 0, 0, 'u'}, {"evict", 1, 0, 'v'},
-        {0, 0, 0, 0}};
+        {"no-look", 0, 0, 'k'}, {0, 0, 0, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
         case 'a': address = optarg; break;
         case 'p': port = number("port", optarg, 1, 65535); break;
@@ -130,6 +130,7 @@ static void parse(int argc, char **argv)
         case 'm': map_reference(optarg); break;
         case 'u': is_mute = true; break;
         case 'v': open_evicted(optarg); break;
+        case 'k': may_look = false; break;
         default: exit(2); /* getopt has said why */
         }
     if (optind < argc)

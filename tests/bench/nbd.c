@@ -225,7 +225,7 @@ static void run(int epoll)
         send_all(all[i].fd, batch, (size_t)depth * sizeof *batch);
     }
     while (in_flight) {
-        int ready = epoll_wait(epoll, events, 256, STALL_NS / 1000000);
+        int ready = await(epoll, events, 256, STALL_NS / 1000000);
         if (ready == 0)
             die(1, "the server answers no more");
         for (int i = 0; i < ready; i++)
@@ -260,7 +260,7 @@ static void parse(int argc, char **argv)
         {"address", 1, 0, 'a'}, {"port", 1, 0, 'p'},    {"export", 1, 0, 'e'},  {"connections", 1, 0, 'c'},
         {"depth", 1, 0, 'd'},   {"size", 1, 0, 's'},    {"seconds", 1, 0, 't'}, {"sequential", 0, 0, 'q'},
         {"go", 0, 0, 'g'},      {"compare", 1, 0, 'm'}, {"mute", 0, 0, 'u'},    {"evict", 1, 0, 'v'},
-        {0, 0, 0, 0}};
+        {"no-look", 0, 0, 'k'}, {0, 0, 0, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
         case 'a': address = optarg; break;
         case 'p': port = number("port", optarg, 1, 65535); break;
@@ -274,6 +274,7 @@ static void parse(int argc, char **argv)
         case 'm': map_reference(optarg); break;
         case 'u': is_mute = true; break;
         case 'v': open_evicted(optarg); break;
+        case 'k': may_look = false; break;
         default: exit(2); /* getopt has said why */
         }
     if (optind < argc)

@@ -2,6 +2,8 @@
 #include "bench.h"
 
 #define BATCH 64               /* datagrams taken from a socket at once */
+#define HEAD 128               /* bytes of one that are looked at: room for options and errors */
+#define SAMPLE 64              /* what one in so many calls brings is compared with --sample's file */
 #define RESEND_NS 500000000ull /* silence after which a client says its last word again */
 #define PATIENCE_NS 20000000000ull /* counting starts when every client was answered, or after this */
 #define BLOCK_MAX 65464        /* RFC 2348 */
@@ -21,7 +23,8 @@ struct client {
 static const char *address = "127.0.0.1", *file = "file";
 static long port = 69, clients = 1, blksize = 512, windowsize = 1;
 static uint64_t run_ns = 1000000000ull, deadline, blocks, bytes, total_bytes, files, resent, acks;
-static bool is_mute;
+static bool is_mute, is_whole; /* whole: what came last did, to be compared */
+static uint64_t calls, compare_each = 1;
 static long served; /* clients that were answered */
 static double cpu_before;
 static struct client *all;
@@ -104,7 +107,7 @@ static bool on_data(struct client *c, const uint8_t *data, size_t length, uint64
     }
     if (length - 4 > (size_t)c->blksize)
         die(1, "a block of %zu bytes, blksize is %ld", length - 4, c->blksize);
-    if (reference)
+    if (is_whole)
         compare(c->block * (uint64_t)c->blksize, data + 4, length - 4);
     if (c->asked) /* the first of its window */
         record_latency(now - c->asked);
@@ -136,9 +139,24 @@ static void end_file(struct client *c, uint32_t index)
     begin_file(c, index);
 }
 
+/* Room for whole blocks when they are to be compared; else what they have beyond HEAD the kernel drops, and still says
+ * how long they were. */
+static void make_room(void)
+{
+    bool now_whole = reference && ++calls % compare_each == 0;
+    if (now_whole == is_whole)
+        return;
+    is_whole = now_whole;
+    for (int i = 0; i < BATCH; i++)
+        pieces[i].iov_len = is_whole ? sizeof *buffers : HEAD;
+}
+
 static void on_readable(struct client *c, uint32_t index)
 {
-    int n = recvmmsg(c->fd, messages, BATCH, MSG_TRUNC, NULL);
+    make_room();
+    /* What the server may send before it is acknowledged: to ask for more would be to ask once in vain. */
+    long most = c->connected ? c->window - c->in_window : 1;
+    int n = recvmmsg(c->fd, messages, most < BATCH ? (unsigned)most : BATCH, MSG_TRUNC, NULL);
     if (n < 0) {
         if (errno == EAGAIN || errno == ECONNREFUSED)
             return;
@@ -199,13 +217,14 @@ static void run(void)
     for (long i = 0; i < clients; i++)
         begin_file(&all[i], (uint32_t)i);
     while (!deadline || now < deadline) {
-        int ready = epoll_wait(epoll, events, 256, 50);
+        int ready = await(epoll, events, 256, 50);
         for (int i = 0; i < ready; i++)
             on_readable(&all[events[i].data.u32], events[i].data.u32);
         now = now_ns(); /* again: nothing was heard later than now, as the subtractions below rely on */
         if (!deadline && (served == clients || now > patience)) {
             announce_start();
             cpu_before = cpu_seconds();
+            waited = 0;
             deadline = now + run_ns;
         }
         if (now - checked > RESEND_NS / 4) {
@@ -240,7 +259,8 @@ static void parse(int argc, char **argv)
     static const struct option options[] = {
         {"address", 1, 0, 'a'}, {"port", 1, 0, 'p'},       {"file", 1, 0, 'f'},    {"clients", 1, 0, 'c'},
         {"blksize", 1, 0, 'b'}, {"windowsize", 1, 0, 'w'}, {"seconds", 1, 0, 't'}, {"compare", 1, 0, 'm'},
-        {"mute", 0, 0, 'u'},    {"evict", 1, 0, 'v'},      {0, 0, 0, 0}};
+        {"mute", 0, 0, 'u'},    {"evict", 1, 0, 'v'},      {"sample", 1, 0, 's'},
+        {"no-look", 0, 0, 'k'}, {0, 0, 0, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
         case 'a': address = optarg; break;
         case 'p': port = number("port", optarg, 1, 65535); break;
@@ -252,6 +272,8 @@ static void parse(int argc, char **argv)
         case 'm': map_reference(optarg); break;
         case 'u': is_mute = true; break;
         case 'v': open_evicted(optarg); break;
+        case 's': map_reference(optarg), compare_each = SAMPLE; break;
+        case 'k': may_look = false; break;
         default: exit(2); /* getopt has said why */
         }
     if (optind < argc)
@@ -260,12 +282,11 @@ static void parse(int argc, char **argv)
         die(2, "--file: longer than 500 bytes");
 }
 
-static void make_room(void)
+static void make_buffers(void)
 {
     buffers = calloc(BATCH, sizeof *buffers);
     for (int i = 0; i < BATCH; i++) {
-        /* Room for options and errors; what a block has beyond it the kernel drops, and still says how long it was. */
-        pieces[i] = (struct iovec){buffers[i], reference ? sizeof *buffers : 128};
+        pieces[i] = (struct iovec){buffers[i], HEAD};
         messages[i].msg_hdr = (struct msghdr){
             .msg_name = &senders[i], .msg_namelen = sizeof senders[i], .msg_iov = &pieces[i], .msg_iovlen = 1};
     }
@@ -282,7 +303,7 @@ int main(int argc, char **argv)
     all = calloc((size_t)clients, sizeof *all);
     for (long i = 0; i < clients; i++)
         all[i].fd = -1;
-    make_room();
+    make_buffers();
     if (is_mute)
         run_mute();
     else
