@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 IPAPPEND_BOTH = 3  # ip=... and BOOTIF=...: without the first the client has to guess its server
 TENTHS = 10  # PXELINUX counts TIMEOUT in tenths of a second
 RETRY_SECONDS = 10  # before an iPXE client whose boot failed starts over: long enough to read the message
+ASK_AGAIN_SECONDS = 5  # before a machine that has nothing to boot asks for its menu again
 
 # What IPAPPEND 1 and 2 stand for, in iPXE's variables; netX is the interface the script was loaded through.
 IPXE_IP = "ip=${netX/ip}:%s:${netX/gateway}:${netX/netmask}"
 IPXE_BOOTIF = "BOOTIF=01-${netX/mac:hexhyp}"
+
+_UNFIT = re.compile(r"[^A-Za-z0-9 .,:()/_+@=~'-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,15 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """Choices, which of them is taken by itself, and after how many seconds (0: at once)."""
+    """Choices, which of them is taken by itself, and after how many seconds (0: at once).
+
+    Without choices, `notice` says why; a machine is shown it, and asks again.
+    """
 
     choices: tuple[Choice, ...]
     default: str = ""
     timeout: float = 0.0
+    notice: str = ""
 
     def default_choice(self) -> Choice | None:
         """The choice that is taken by itself: the named one, else the first; None for an empty menu."""
@@ -113,8 +120,14 @@ def _number(text: str) -> int:
     return int(found[0], 0) if found and not re.fullmatch(r"0\d+", found[0]) else 0
 
 
-def render_pxelinux(menu: Menu) -> bytes:
-    """The menu as PXELINUX (and U-Boot's pxe command) reads it."""
+def render_pxelinux(menu: Menu, *, name: str = "pxelinux.cfg/default") -> bytes:
+    """The menu as PXELINUX (and U-Boot's pxe command) reads it; `name` is the path under which it is served.
+
+    LINUX, not KERNEL: by the latter PXELINUX takes a file whose name ends like .0 for a boot loader.
+    """
+    if menu.notice:
+        wait = [f"SAY rootwire: {_plain(menu.notice)}", "PROMPT 1", f"TIMEOUT {ASK_AGAIN_SECONDS * TENTHS}"]
+        return ("\n".join(["DEFAULT again", *wait, "LABEL again", f"  CONFIG {name}"]) + "\n").encode()
     lines = [f"DEFAULT {menu.default}"] if menu.default else []
     lines.append(f"PROMPT {int(menu.timeout > 0)}")
     if menu.timeout > 0:
@@ -129,17 +142,23 @@ def render_pxelinux(menu: Menu) -> bytes:
 
 def _pxelinux_load(choice: Choice) -> list[str]:
     initrd = f"initrd={','.join(choice.initrds)} " if choice.initrds else ""
-    lines = [f"  KERNEL {choice.kernel}", f"  APPEND {initrd}{choice.append}".rstrip()]
+    lines = [f"  LINUX {choice.kernel}", f"  APPEND {initrd}{choice.append}".rstrip()]
     return [*lines, f"  IPAPPEND {choice.ipappend}"] if choice.ipappend else lines
 
 
-def render_ipxe(menu: Menu, *, server: str) -> bytes:
-    """The menu as an iPXE script; `server` is our IPv4 address.
+def render_ipxe(menu: Menu, *, server: str, name: str = "boot.ipxe") -> bytes:
+    """The menu as an iPXE script; `server` is our IPv4 address, `name` the path under which the script is served.
 
     Paths stay relative, so that iPXE fetches everything by the protocol it fetched the script with, HTTP where it
     has it. A failure is shown, then the boot starts over: a lab must come up by itself after the box did.
     """
     lines = ["#!ipxe"]
+    if menu.notice:
+        lines += [
+            f"echo rootwire: {_plain(menu.notice)}, asking again in {ASK_AGAIN_SECONDS} s",
+            f"sleep {ASK_AGAIN_SECONDS}",
+        ]
+        return "\n".join([*lines, f"chain --replace --autofree {name} || goto failed", *_failed()]).encode()
     default = menu.default_choice()
     if default is None:
         return "\n".join(
@@ -156,6 +175,11 @@ def render_ipxe(menu: Menu, *, server: str) -> bytes:
     for number, choice in choices:
         lines += [f":{_tag(number)}", *_ipxe_load(choice, server)]
     return "\n".join([*lines, *_failed()]).encode()
+
+
+def _plain(notice: str) -> str:
+    """Without what a script would act on: part of it may be a name out of somebody's image."""
+    return _UNFIT.sub("?", notice)
 
 
 def _failed() -> list[str]:

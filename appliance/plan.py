@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from appliance.catalog import Catalog, Entry
 from appliance.config import BiosLoader, BootSettings, Config, MachineSettings, Root
+from appliance.deployment.choices import ROOTS, Choices
+from appliance.deployment.survey import Deployment
 from appliance.errors import OperatorError
 from appliance.kiwi import client_config
 from appliance.menu import IPAPPEND_BOTH, Choice, Menu
@@ -26,12 +28,16 @@ class BootPlan:
 class Plans:
     """The plan of every machine, from the configuration and the catalogue."""
 
-    def __init__(self, config: Config, catalog: Catalog, *, server: str) -> None:
-        """`server` is our IPv4 address: what clients are told to load from and connect to."""
+    def __init__(self, config: Config, catalog: Catalog, *, server: str, choices: Choices | None = None) -> None:
+        """`server` is our IPv4 address: what clients are told to load from and connect to.
+
+        Without `choices` no image boots by itself: the kernel is boot/linux.
+        """
         self._boot = config.boot
         self._machines = config.machines
         self._catalog = catalog
         self._server = server
+        self._choices = choices
 
     def check(self) -> None:
         """Raises: OperatorError when a setting names an image that is not there."""
@@ -48,9 +54,10 @@ class Plans:
         """The plan of the machine `mac`, or of any machine without a table of its own when None."""
         own = self._machines.get(mac) if mac else None
         base = self._boot
+        image = (own.image if own else None) or base.image or self._first_image()
         return BootPlan(
-            root=(own.root if own else None) or base.root,
-            image=(own.image if own else None) or base.image or self._first_image(),
+            root=(own.root if own else None) or self._root(image),
+            image=image,
             append=base.append if own is None or own.append is None else own.append,
             bios_loader=(own.bios_loader if own else None) or base.bios_loader,
         )
@@ -78,5 +85,47 @@ class Plans:
         choice = Choice(LABEL, "", KERNEL_PATH, (INITRD_PATH,), words.strip(), IPAPPEND_BOTH)
         return Menu((choice,), default=LABEL)
 
+    def image_menu(self, mac: str | None) -> Menu:
+        """The menu where images boot by themselves: the machine's image, then others whose command line names them.
+
+        While there is nothing to boot it has a notice, which says what is waited for or what is missing.
+        """
+        entry, plan = self.entry(mac), self.for_machine(mac)
+        if entry is None or self._choices is None:
+            return Menu((), notice="there is no image in image/ and no kernel in boot/linux")
+        chosen = self._choices.choice(entry, plan.root, plan.append)
+        if isinstance(chosen, str):
+            return Menu((), notice=chosen)
+        rest = [(other, self._root(other.name)) for other in self._catalog if other is not entry]
+        offered = [
+            self._choices.choice(other, root, plan.append) for other, root in rest if self._is_named(other, root)
+        ]
+        return Menu((chosen, *_bootable(offered)), default=chosen.label)
+
+    def repertoire(self) -> Menu:
+        """Every choice of every image by every root: what any machine may be given to load."""
+        if self._choices is None:
+            return Menu(())
+        return Menu(tuple(_bootable([self._choices.choice(e, root, "") for e in self._catalog for root in ROOTS])))
+
+    def needs_own(self, entry: Entry, found: Deployment) -> bool:
+        """Whether a machine is to boot this image by a root that the image's own initramfs can't mount."""
+        plans = [self.for_machine(mac) for mac in (None, *self._machines)]
+        roots = {plan.root for plan in plans if plan.image == entry.name}
+        return self._choices is not None and any(self._choices.needs_own(entry, found, root) for root in roots)
+
+    def _is_named(self, entry: Entry, root: Root) -> bool:
+        return self._choices is not None and self._choices.is_named(entry, root)
+
+    def _root(self, image: str | None) -> Root:
+        """How an image is reached where the machine's own table does not say."""
+        if image is None or self._choices is None:
+            return self._boot.root or ROOTS[0]
+        return self._choices.ruled_root(image) or self._boot.root or self._choices.natural_root(image) or ROOTS[0]
+
     def _first_image(self) -> str | None:
         return next((entry.name for entry in self._catalog), None)
+
+
+def _bootable(offered: list[Choice | str]) -> list[Choice]:
+    return [choice for choice in offered if isinstance(choice, Choice)]

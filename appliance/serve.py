@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
@@ -15,15 +18,18 @@ from appliance.catalog import Catalog, CatalogLimits, Entry
 from appliance.changes import Changes
 from appliance.checksums import Checksums
 from appliance.config import Config
+from appliance.deployment.choices import Choices
+from appliance.deployment.deployments import Deployments
 from appliance.errors import OperatorError
 from appliance.loaders import missing_loaders
 from appliance.memory import Memory
+from appliance.names import STATE
 from appliance.offers import make_plan
-from appliance.plan import Plans
+from appliance.plan import INITRD_PATH, KERNEL_PATH, Plans
 from appliance.report import ImageReport, report_image
 from appliance.story import Story
 from appliance.timeline import Timeline, TimelineLimits
-from appliance.tree import Tree, ipxe_script_name
+from appliance.tree import PXELINUX_DEFAULT, Tree, ipxe_script_name
 from appliance.uploads import UploadLimits, Uploads
 from protocols.aoe.endpoint import AoeLimits, AoeServer, Target
 from protocols.arp.endpoint import ArpListener
@@ -33,6 +39,7 @@ from protocols.nbd.endpoint import NbdLimits, NbdServer
 from protocols.tftp.endpoint import TftpLimits, TftpServer
 from storage.image import Image
 
+WORKER_NICE = 10  # of what can wait: unpacking initramfs archives, making them
 TICK_SECONDS = 1.0  # how often counters are taken over and patience is checked: a person watching sees seconds
 
 log = structlog.get_logger()
@@ -53,12 +60,21 @@ class Appliance:
             root / "image", raw=config.boot.raw_images, limits=config.limits_for("catalog", CatalogLimits)
         )
         self.catalog.load()
-        self.plans = Plans(config, self.catalog, server=address)
+        self.deployments = Deployments(self.catalog, root / "image", root / STATE / "initrd")
+        self.deployments.load_rules()
+        self.plans = Plans(config, self.catalog, server=address, choices=Choices(self.deployments, server=address))
         self.plans.check()
         self.checksums = Checksums(self.catalog, Memory(root))
         self.changes = Changes()
-        self.tree = Tree(root, catalog=self.catalog, plans=self.plans, server=address, checksums=self.checksums)
-        self._menu = self.tree.menu(None)  # which files are kernels and initrds; read again with the images
+        self.tree = Tree(
+            root,
+            catalog=self.catalog,
+            plans=self.plans,
+            server=address,
+            checksums=self.checksums,
+            own_initrd=lambda image: self.deployments.own_initrd(image).path,
+        )
+        self._menu = self.tree.repertoire()  # which files are kernels and initrds; read again with the images
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits))
         self._make_services(Uploads(root, config.limits_for("uploads", UploadLimits)))
 
@@ -157,6 +173,7 @@ class Appliance:
             group.create_task(self._tick())
             group.create_task(self._watch_images())
             group.create_task(self.checksums.run())
+            group.create_task(self._deploy_images())
 
     async def _find_export(self, name: str, client: str) -> Image:
         entry = self.catalog.get(name) if name else self.plans.entry(self._mac_of(client))
@@ -190,7 +207,7 @@ class Appliance:
     async def _watch_images(self) -> None:
         while True:
             added, complaints = await asyncio.to_thread(self.catalog.refresh)
-            self._menu = await asyncio.to_thread(self.tree.menu, None)
+            self._menu = await asyncio.to_thread(self.tree.repertoire)
             for entry in added:
                 self._add_target(entry)
                 log.info(
@@ -200,6 +217,27 @@ class Appliance:
                 log.warning("image_ignored", image=name, reason=why)
             self.checksums.look(await asyncio.to_thread(self.changes.look, list(self.catalog)))
             await asyncio.sleep(self._config.limits_for("catalog", CatalogLimits).refresh_seconds)
+
+    async def _deploy_images(self) -> None:
+        """Look into images and make what they lack, in a thread that gives way to whoever serves clients."""
+        loop = asyncio.get_running_loop()
+        worker = ThreadPoolExecutor(1, thread_name_prefix="deployment", initializer=give_way)
+        try:
+            while True:
+                await loop.run_in_executor(worker, self._deploy)
+                await asyncio.sleep(self._config.limits_for("catalog", CatalogLimits).refresh_seconds)
+        finally:
+            self.deployments.stop()
+            worker.shutdown(wait=False, cancel_futures=True)
+
+    def _deploy(self) -> None:
+        if self.tree.images_boot():
+            self.deployments.refresh(self.plans.needs_own)
+
+
+def give_way() -> None:
+    """Have this thread, and it alone, run when others have nothing to do."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), WORKER_NICE)
 
 
 def claim_socket(path: Path) -> Path:
@@ -243,6 +281,8 @@ def announce(appliance: Appliance, root: Path, interface: str, address: str) -> 
         log.info("image_served", image=entry.name, format=entry.format, bytes=entry.image.size, target=entry.target)
     for loader, package in missing_loaders():
         log.warning("loader_missing", loader=loader, remedy=f"apt-get install {package}")
-    for path in ("boot/linux", "boot/initrd"):
-        if not appliance.tree.has_file(path) and not appliance.tree.has_file("pxelinux.cfg/default"):
-            log.warning("file_missing", path=path, remedy="put it there; rootwire initrd makes an initrd")
+    if appliance.tree.has_file(KERNEL_PATH):
+        if not appliance.tree.has_file(INITRD_PATH) and not appliance.tree.has_file(PXELINUX_DEFAULT):
+            log.warning("file_missing", path=INITRD_PATH, remedy="put it there; rootwire initrd makes an initrd")
+    elif appliance.tree.images_boot() and not len(appliance.catalog):
+        log.warning("nothing_to_boot", remedy="put an image with a kernel in it into image/, or a kernel at boot/linux")

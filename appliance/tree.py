@@ -13,16 +13,18 @@ from pathlib import Path
 from appliance import kiwi
 from appliance.catalog import Catalog, Entry
 from appliance.checksums import Checksums
+from appliance.deployment.choices import TREE_INITRDS
 from appliance.loaders import find_loader_file
 from appliance.menu import Menu, parse_pxelinux, render_ipxe, render_pxelinux
 from appliance.names import STATE, UPLOADS, normalise, split_inside
-from appliance.plan import Plans
+from appliance.plan import KERNEL_PATH, Plans
 from protocols.ethernet import format_mac, parse_mac
 from storage.errors import StorageError
 from storage.image import BytesImage, FileImage, Image
 from storage.squashfs import Squashfs
 
 IMAGES = "image/"
+SQUASHFS_SUFFIX = ".squashfs"  # by which live-boot knows that what it fetches is a file system
 PXELINUX_DEFAULT = "pxelinux.cfg/default"
 KIWI_DEFAULT = "KIWI/config.default"
 MENU_MAX = 64 << 10  # bytes of an operator's menu that are read: PXELINUX's own limit
@@ -47,6 +49,7 @@ class Tree:
         plans: Plans,
         server: str,
         checksums: Checksums | None = None,
+        own_initrd: Callable[[str], Path | None] = lambda image: None,
         find_loader: Callable[[str], Path | None] = find_loader_file,
     ) -> None:
         """`root` is the boot tree's folder, `server` our IPv4 address; without `checksums` there are none but files."""
@@ -55,6 +58,7 @@ class Tree:
         self._plans = plans
         self._server = server
         self._checksums = checksums
+        self._own_initrd = own_initrd
         self._find_loader = find_loader
 
     async def open(self, name: str, client: str) -> Image:
@@ -88,6 +92,7 @@ class Tree:
             self._file(path)
             or self._kiwi_config(path)
             or self._menu(path)
+            or self._initrd(path)
             or self._loader(path)
             or self._unversioned_image(path)
         )
@@ -96,9 +101,17 @@ class Tree:
         """The machine's menu: the operator's pxelinux.cfg/default, else the generated one. Reads files: may wait."""
         own = self._file(PXELINUX_DEFAULT)
         if own is None:
-            return self._plans.menu(mac)
+            return self._plans.menu(mac) if self.has_file(KERNEL_PATH) else self._plans.image_menu(mac)
         text = own.read_at(0, min(own.size, MENU_MAX)).decode(errors="replace")
         return parse_pxelinux(text)
+
+    def repertoire(self) -> Menu:
+        """Every choice that any machine may be given: what is a kernel, and what an initrd. Reads files: may wait."""
+        return self._plans.repertoire() if self.images_boot() else self.menu(None)
+
+    def images_boot(self) -> bool:
+        """Whether images boot by themselves: the operator has neither a menu nor a kernel of his own."""
+        return not (self.has_file(PXELINUX_DEFAULT) or self.has_file(KERNEL_PATH))
 
     def has_file(self, path: str) -> bool:
         """Whether the operator put a file at `path` (relative to the root)."""
@@ -165,15 +178,20 @@ class Tree:
 
     def _menu(self, path: str) -> Image | None:
         if path == PXELINUX_DEFAULT:
-            return BytesImage(render_pxelinux(self._plans.menu(None)))
+            return BytesImage(render_pxelinux(self.menu(None)))
         if found := _PXELINUX_MAC.fullmatch(path):
             mac = format_mac(parse_mac(found[1]))
             own = self._plans.has_own(mac) and not self.has_file(PXELINUX_DEFAULT)
-            return BytesImage(render_pxelinux(self._plans.menu(mac))) if own else None
+            return BytesImage(render_pxelinux(self.menu(mac), name=path)) if own else None
         if found := _IPXE_SCRIPT.fullmatch(path):
             mac_or_none = format_mac(parse_mac(found[1])) if found[1] else None
-            return BytesImage(render_ipxe(self.menu(mac_or_none), server=self._server))
+            return BytesImage(render_ipxe(self.menu(mac_or_none), server=self._server, name=path))
         return None
+
+    def _initrd(self, path: str) -> Image | None:
+        folder, _, image = path.partition("/")
+        place = self._own_initrd(image) if folder == TREE_INITRDS else None
+        return None if place is None else FileImage(place)
 
     def _loader(self, path: str) -> Image | None:
         place = self._find_loader(path)
@@ -195,9 +213,10 @@ class Tree:
         return None if entry is None else entry.image
 
     def _image_called(self, name: str) -> Entry | None:
-        entry = self._catalog.get(name)
+        """The image of this name, or that KIWI's client calls so (NAME-0), or live-boot's (NAME.squashfs)."""
         unversioned, version = kiwi.split_name(name)
-        return entry or (self._catalog.get(unversioned) if version == kiwi.NO_VERSION else None)
+        other = unversioned if version == kiwi.NO_VERSION else name.removesuffix(SQUASHFS_SUFFIX)
+        return self._catalog.get(name) or self._catalog.get(other)
 
 
 def _generated(content: bytes | None) -> Image | None:

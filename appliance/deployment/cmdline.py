@@ -7,6 +7,7 @@ which card, and all of these kinds read it.
 
 import re
 from dataclasses import dataclass
+from typing import Literal, overload
 
 from appliance.config import Root
 from appliance.deployment.kinds import Kind
@@ -55,6 +56,10 @@ class CommandLine:
     ipappend: int
 
 
+@overload
+def command_line(kind: Literal[Kind.OWN], root: Root, place: Place) -> CommandLine: ...
+@overload
+def command_line(kind: Kind, root: Root, place: Place) -> CommandLine | None: ...
 def command_line(kind: Kind, root: Root, place: Place) -> CommandLine | None:
     """How an initramfs of `kind` is told to mount `root` from `place`; None when it can't be told."""
     row = ROWS.get((kind, root))

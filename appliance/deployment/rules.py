@@ -11,7 +11,6 @@ from appliance.deployment.finding import SAFE_PATH
 from appliance.deployment.kinds import Kind
 
 OWN_INITRD = "own"  # in place of a path: make rootwire's for the kernel
-TREE_INITRDS = "initrd"  # folder of the boot tree under which those are served
 
 
 def _path_inside(text: str) -> str:

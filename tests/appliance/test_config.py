@@ -19,7 +19,7 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_no_file_is_a_whole_configuration() -> None:
     """Every setting has a default, and every room its limits."""
     config = load_config(None)
-    assert config.boot.root == "nbd"
+    assert config.boot.root is None
     for room, kind in LIMITS.items():
         assert config.limits_for(room, kind) == kind()
 

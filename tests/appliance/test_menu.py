@@ -78,3 +78,30 @@ def test_ipxe_offers_a_menu_when_there_is_time() -> None:
 def test_ipxe_says_so_when_there_is_nothing() -> None:
     """An empty menu is shown on the client's screen, not a hang."""
     assert "there is no kernel" in render_ipxe(Menu(()), server="10.0.0.1").decode()
+
+
+WAITING = Menu((), notice="making it; goto ${evil} || shell\n:x")
+
+
+def test_a_machine_with_nothing_to_boot_is_told_and_asks_again() -> None:
+    """The same script once more, and nothing of the notice is acted on."""
+    lines = render_ipxe(WAITING, server="10.0.0.1", name="boot-52.ipxe").decode().splitlines()
+    assert lines[1] == "echo rootwire: making it? goto ??evil? ?? shell?:x, asking again in 5 s"
+    assert lines[2:4] == ["sleep 5", "chain --replace --autofree boot-52.ipxe || goto failed"]
+
+
+def test_pxelinux_waits_and_reads_its_menu_again() -> None:
+    """CONFIG starts over with the same file, after the prompt's timeout."""
+    assert render_pxelinux(WAITING, name="pxelinux.cfg/01-52").decode().splitlines() == [
+        "DEFAULT again",
+        "SAY rootwire: making it? goto ??evil? ?? shell?:x",
+        "PROMPT 1",
+        "TIMEOUT 50",
+        "LABEL again",
+        "  CONFIG pxelinux.cfg/01-52",
+    ]
+
+
+def test_a_kernel_that_ends_like_a_boot_loader_is_still_a_kernel() -> None:
+    """PXELINUX tells types by the ending after KERNEL: vmlinuz-6.1.0 would be taken for pxelinux.0's like."""
+    assert b"  LINUX boot/vmlinuz-6.1.0\n" in render_pxelinux(Menu((Choice("a", kernel="boot/vmlinuz-6.1.0"),)))

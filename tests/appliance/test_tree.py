@@ -112,7 +112,7 @@ async def test_a_folder_linked_out_of_the_tree_is_not_listed(root: Path) -> None
 async def test_the_least_tree_boots(root: Path) -> None:
     """Menu, script and client configuration are made for a kernel, an initrd and one image."""
     tree = tree_of(root)
-    assert "KERNEL boot/linux" in await text(tree, "pxelinux.cfg/default")
+    assert "LINUX boot/linux" in await text(tree, "pxelinux.cfg/default")
     assert f"kiwiserver={SERVER} kiwiservertype=http" in await text(tree, "boot.ipxe")
     assert await text(tree, "KIWI/config.default") == (
         f"NBDROOT='{SERVER};edge.x86_64-1.2.0;/dev/nbd0'\nUNIONFS_CONFIG='tmpfs,nbd,overlay'\n"

@@ -2,15 +2,16 @@
 
 import pytest
 
+from appliance.config import Root
 from appliance.deployment.cmdline import ROWS, Place, command_line
 from appliance.deployment.kinds import CLUES, Kind
 
 PLACE = Place("10.77.0.2", "edge.x86_64-1.2.0", "e0.1")
 
 
-def words(kind: Kind, root: str, place: Place = PLACE) -> str:
+def words(kind: Kind, root: Root, place: Place = PLACE) -> str:
     """The words of one command line."""
-    line = command_line(kind, root, place)  # type: ignore[arg-type]  # parametrize gives plain text
+    line = command_line(kind, root, place)
     assert line is not None
     return line.words
 
@@ -32,7 +33,7 @@ def test_there_is_a_row_for_every_way_that_is_claimed() -> None:
         (Kind.NBD_CLIENT, "nbd", "nbdroot=10.77.0.2,edge.x86_64-1.2.0,nbd0"),
     ],
 )
-def test_the_root_is_named_as_the_client_reads_it(kind: Kind, root: str, said: str) -> None:
+def test_the_root_is_named_as_the_client_reads_it(kind: Kind, root: Root, said: str) -> None:
     """KIWI's table 4.6."""
     assert said in words(kind, root).split()
 
