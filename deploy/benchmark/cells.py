@@ -128,7 +128,8 @@ class Neighbour:
     """What a busy client of our own server does to a quiet one, which is measured alone and beside it in turn.
 
     `cold` is the file of the tree that the busy one reads and whose pages are dropped all the time, if any. `bar` is
-    the most that the quiet one's p99 may be of what it is alone, `memory_bar` what the server may hold meanwhile.
+    the most that the quiet one's p99 may be of what it is alone, `memory_bar` what the server may hold meanwhile;
+    `mtu` matters to AoE.
     """
 
     protocol: str
@@ -138,6 +139,7 @@ class Neighbour:
     cold: str | None = None
     bar: float | None = None
     memory_bar: int | None = None
+    mtu: int = 1500
 
     @property
     def name(self) -> str:
@@ -147,9 +149,11 @@ class Neighbour:
 
 _NBD_QUIET = ("--connections", "1", "--depth", "1", "--size", "4096")
 _TFTP_QUIET = ("--clients", "1", "--blksize", "1428", "--windowsize", "1")
+_AOE_QUIET = ("--depth", "1", "--sectors", "2")
 _HTTP_QUIET = ("--clients", "1", "--path", f"/{PAGE_FILE}")
 _COLD_NBD = ("--export", COLD_IMAGE, "--connections", "1", "--depth", "64", "--size", "4096")
 _COLD_TFTP = ("--file", COLD_FILE, "--clients", "1", "--blksize", "1428", "--windowsize", "16")
+_COLD_AOE = ("--slot", "2", "--depth", "64", "--sectors", "2")  # in name order, COLD_IMAGE comes second
 _COLD_HTTP = ("--path", f"/image/{COLD_IMAGE}", "--clients", "1")
 _MUTE_NBD = ("--mute", "--connections", "16", "--depth", "64", "--size", "131072")
 _MUTE_TFTP = ("--mute", "--clients", "64", "--blksize", "1428", "--windowsize", "64")
@@ -162,6 +166,10 @@ NEIGHBOURS = (
     Neighbour("nbd", "64 reads of 128 KiB in flight", _NBD_QUIET, _BULK_NBD),
     Neighbour("tftp", "a cold file", _TFTP_QUIET, _COLD_TFTP, cold=COLD_FILE, bar=2.0),
     Neighbour("tftp", "64 that acknowledge nothing", _TFTP_QUIET, _MUTE_TFTP, bar=2.0, memory_bar=128 * MIB),
+    Neighbour("aoe", "64 cold reads in flight", _AOE_QUIET, _COLD_AOE, cold=f"image/{COLD_IMAGE}", bar=2.0),
+    # No bars, as of NBD: the quiet one's frame waits its turn behind the busy one's.
+    Neighbour("aoe", "64 reads in flight", _AOE_QUIET, ("--depth", "64", "--sectors", "2")),
+    Neighbour("aoe", "64 reads of 8 KiB in flight", _AOE_QUIET, ("--depth", "64", "--sectors", "16"), mtu=9000),
     Neighbour("http", "a cold file", _HTTP_QUIET, _COLD_HTTP, cold=f"image/{COLD_IMAGE}", bar=2.0),
     Neighbour("http", "16 that never read", _HTTP_QUIET, ("--mute", "--clients", "16"), bar=2.0, memory_bar=128 * MIB),
 )

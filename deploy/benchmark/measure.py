@@ -101,6 +101,7 @@ async def measure(plan: Plan, arena: Arena, fixture: Fixture, folder: Path, prog
                 results.rows += await _measure_crowd(crowd, stage, plan, results, progress)
         for neighbour in plan.neighbours(protocol):
             progress(f"{protocol}: a fresh server, {neighbour.name}")
+            arena.set_mtu(neighbour.mtu)
             async with Stage(protocol, alone(protocol), arena, fixture, folder) as stage:
                 results.rows += await _measure_neighbour(neighbour, stage, plan, results, progress)
         if insides := plan.insides(protocol):

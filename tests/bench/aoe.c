@@ -9,7 +9,6 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <stddef.h>
-#include <sys/ioctl.h>
 
 #define ETHERTYPE 0x88a2
 #define BATCH 64
@@ -49,14 +48,23 @@ static uint8_t whole[16384], *ring;
 static unsigned at, compare_each = 1;
 static int sock, way_out; /* one to send by: what is sent by a socket wakes whoever waits at it */
 
-/* The kernel keeps HEAD bytes of a frame, or all of one that has WHOLE in its tag. */
+/* The kernel keeps HEAD bytes of a frame to us, or all of one that has WHOLE in its tag. */
 static void filter(void)
 {
+    uint32_t high;
+    uint16_t low;
+    memcpy(&high, model.source, 4);
+    memcpy(&low, model.source + 4, 2);
     struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, be32toh(high), 0, 6),
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, be16toh(low), 0, 4),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct frame, tag)),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, WHOLE, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, sizeof whole),
         BPF_STMT(BPF_RET | BPF_K, HEAD),
+        BPF_STMT(BPF_RET | BPF_K, 0),
     };
     struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
     if (setsockopt(sock, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) < 0)
@@ -130,19 +138,19 @@ static void give_back(void)
 
 static void open_socket(void)
 {
-    struct ifreq request = {0};
+    uint32_t pid = (uint32_t)getpid();
     struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE)};
     int one = 1, room = 8 << 20;
     sock = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
     if (sock < 0)
         die(1, "raw socket: %s", strerror(errno));
+    memcpy(model.source, (const uint8_t[]){2, 0, pid >> 24, pid >> 16, pid >> 8, pid}, 6); /* no other load's */
     filter();
     map_ring();
     where.sll_ifindex = (int)if_nametoindex(interface);
     if (!where.sll_ifindex)
         die(2, "--interface: '%s' does not exist", interface);
-    snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
-    if (bind(sock, (struct sockaddr *)&where, sizeof where) < 0 || ioctl(sock, SIOCGIFHWADDR, &request) < 0)
+    if (bind(sock, (struct sockaddr *)&where, sizeof where) < 0)
         die(1, "%s: %s", interface, strerror(errno));
     where.sll_protocol = 0;
     way_out = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -152,7 +160,6 @@ static void open_socket(void)
     setsockopt(way_out, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
     setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
     memset(model.destination, 255, 6);
-    memcpy(model.source, request.ifr_hwaddr.sa_data, 6);
     model.type = htons(ETHERTYPE);
     model.version = 0x10;
     model.shelf = htobe16((uint16_t)shelf);
@@ -305,6 +312,7 @@ static void run(void)
             checked = now;
             resend_overdue(now);
         }
+        evict(now);
         if (now - heard > STALL_NS)
             die(1, "the target answers no more");
     }
@@ -315,7 +323,8 @@ static void parse(int argc, char **argv)
     static const struct option options[] = {
         {"interface", 1, 0, 'i'}, {"shelf", 1, 0, 's'},   {"slot", 1, 0, 'n'},    {"depth", 1, 0, 'd'},
         {"sectors", 1, 0, 'c'},   {"seconds", 1, 0, 't'}, {"compare", 1, 0, 'm'},
-        {"sample", 1, 0, 'p'},    {"no-look", 0, 0, 'k'}, {0, 0, 0, 0}};
+        {"sample", 1, 0, 'p'},    {"no-look", 0, 0, 'k'}, {"evict", 1, 0, 'v'},
+        {0, 0, 0, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
         case 'i': interface = optarg; break;
         case 's': shelf = number("shelf", optarg, 0, 65534); break;
@@ -326,6 +335,7 @@ static void parse(int argc, char **argv)
         case 'm': map_reference(optarg); break;
         case 'p': map_reference(optarg), compare_each = SAMPLE; break;
         case 'k': may_look = false; break;
+        case 'v': open_evicted(optarg); break;
         default: exit(2); /* getopt has said why */
         }
     if (optind < argc)

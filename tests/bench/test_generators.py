@@ -210,6 +210,18 @@ async def test_a_wrong_byte_is_seen(kind: Callable[[], Any], programs: Path, oth
 
 
 @pytest.mark.root
+async def test_loads_of_aoe_at_one_interface_are_machines_of_their_own(programs: Path, same: str) -> None:
+    """Each hears its own answers only, of sizes of its own."""
+    async with aoe() as (where, server):
+        words = [[*where, "--compare", same], [*where, "--sectors", "2", "--compare", same]]
+        loads = await asyncio.gather(*(run(build("aoe", programs), some, seconds=SECONDS) for some in words))
+        read = {initiator.mac: initiator.bytes_read for initiator in server.initiators()}
+    totals = [load.total * sectors * 512 for load, sectors in zip(loads, (16, 2), strict=True) if load.total]
+    assert sorted(read.values()) == sorted(totals)
+    assert [load.resent for load in loads] == [0, 0]
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("how", ["--compare", "--sample"])
 async def test_a_wrong_byte_of_aoe_is_seen(how: str, programs: Path, other: str) -> None:
     """In any answer, or in one of those that are looked at."""

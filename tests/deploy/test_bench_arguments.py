@@ -33,7 +33,7 @@ def test_quick_is_short_unless_told_otherwise() -> None:
 @pytest.mark.parametrize(
     "words",
     ["--rounds 0", "--rounds 51", "--rounds two", "--seconds 0", "--seconds nan", "--seconds 61", "--seconds x",
-     "--only nfs", "--onl nbd", "surplus", "--cell zebra", "--cell 128 --cell zebra", "--only aoe --cell cold"],
+     "--only nfs", "--onl nbd", "surplus", "--cell zebra", "--cell 128 --cell zebra", "--only aoe --cell window"],
 )  # fmt: skip
 def test_a_wrong_argument_is_one_line_and_status_2(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The line names the command and where to read more; nothing goes to standard output."""
