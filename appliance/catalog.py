@@ -15,6 +15,7 @@ import structlog
 from appliance.errors import OperatorError
 from appliance.identity import Identity, identify
 from appliance.kiwi import is_safe_name
+from appliance.unpacked import UnpackedFiles
 from storage import squashfs
 from storage.errors import StorageError
 from storage.image import FileImage
@@ -47,6 +48,7 @@ class CatalogLimits:
 
     max_images: int = 255  # as many as AoE serves by default: each answers every broadcast query
     refresh_seconds: float = 3.0  # how soon a file dropped into image/ is served
+    unpacked_bytes: int = 256 << 20  # for files inside images, decompressed: some kernels with their initrds
 
 
 class Contents:
@@ -138,6 +140,7 @@ class Catalog:
         self._limits = limits or CatalogLimits()
         self._entries: dict[str, Entry] = {}
         self._complaints: dict[str, str] = {}
+        self.unpacked = UnpackedFiles(folder, self._limits.unpacked_bytes)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())

@@ -70,7 +70,7 @@ class Tree:
         """
         within = self._split_inside(name)
         if within is not None:
-            return await asyncio.to_thread(_open_inside, *within)
+            return await asyncio.to_thread(self._open_inside, *within)
         path = normalise(name)
         if path.split("/", 1)[0].casefold() in (UPLOADS, STATE):
             raise PermissionError("uploads are not served back, nor is what the appliance remembers")
@@ -86,6 +86,15 @@ class Tree:
             return None
         entry = self._image_called(parts[0].removeprefix(IMAGES))
         return None if entry is None else (entry, parts[1])
+
+    def _open_inside(self, entry: Entry, path: str) -> Image:
+        files = entry.files
+        if files is None:
+            raise FileNotFoundError(f"{entry.name} holds no files that could be read")
+        found = _look_up(files, path) or _look_up(files, path.replace("\\", "/"))  # a name may have a backslash in it
+        if found is None:
+            raise FileNotFoundError(f"{path!r} is no file in {entry.name}")
+        return self._catalog.unpacked.take(entry.name, found)
 
     def _find(self, path: str) -> Image | None:
         return (
@@ -221,17 +230,6 @@ class Tree:
 
 def _generated(content: bytes | None) -> Image | None:
     return None if content is None else BytesImage(content)
-
-
-def _open_inside(entry: Entry, path: str) -> Image:
-    """A file in an image. Raises: FileNotFoundError when it is none, StorageError when the image is damaged there."""
-    files = entry.files
-    if files is None:
-        raise FileNotFoundError(f"{entry.name} holds no files that could be read")
-    found = _look_up(files, path) or _look_up(files, path.replace("\\", "/"))  # a name may have a backslash in it
-    if found is None:
-        raise FileNotFoundError(f"{path!r} is no file in {entry.name}")
-    return found
 
 
 def _look_up(files: Squashfs, path: str) -> Image | None:
