@@ -17,6 +17,7 @@ from posix.unistd cimport close
 
 import os
 
+from storage.scheduling cimport ask_short_slices
 from storage.workers cimport Task, Workers, close_lane, open_lane, ring
 
 cdef extern from "<pthread.h>" nogil:
@@ -84,6 +85,7 @@ cdef void *drive(void *argument) noexcept nogil:
     cdef uint64_t patience = 0
     cdef int count
     cdef bint is_over = False
+    ask_short_slices()
     while not is_over:
         count = sleep((<Pump> argument).epoll, events, &patience)
         (<Pump> argument).enter()

@@ -37,6 +37,7 @@ cdef struct Pool:
     uint32_t queued
     Lane *refused  # whose task found the queue full; they are rung once it has room
     bint is_stopping
+    uint32_t begun  # threads
     char *zeros
 
 cdef struct Lane:

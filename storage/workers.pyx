@@ -15,6 +15,7 @@ from posix.unistd cimport close
 import os
 
 from storage.image cimport Image
+from storage.scheduling cimport give_way
 
 cdef extern from "<errno.h>":
     int ECANCELED
@@ -40,10 +41,6 @@ cdef extern from "<signal.h>" nogil:
     int sigfillset(sigset_t *signals)
     int pthread_sigmask(int how, const sigset_t *signals, sigset_t *before)
 
-cdef extern from "<sys/resource.h>" nogil:
-    int PRIO_PROCESS
-    int setpriority(int which, unsigned int who, int value)
-
 cdef extern from "<sys/eventfd.h>" nogil:
     int EFD_CLOEXEC
     int EFD_NONBLOCK
@@ -52,7 +49,7 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int fd, uint64_t value)
 
 cdef enum:
-    NICE = 10  # who waits for a disk waits long: where they share a core, the pumps with what is in memory go first
+    STEADY = 1  # threads that have a share of a core that others keep busy; the rest have what is left over
 
 THREADS = 8  # enough to keep a solid state disk's queue busy; a spinning one orders what it is given
 QUEUE_MOST = 4096  # tasks of all clients that wait; past it submitters wait, each with the request it was at
@@ -189,8 +186,9 @@ cdef void *work(void *argument) noexcept nogil:
     cdef Task *task
     cdef bint is_over
     cdef char *scratch = <char *> malloc(STEP)  # no memory until something is warmed
-    setpriority(PRIO_PROCESS, 0, NICE)  # of this thread alone
     pthread_mutex_lock(&pool.lock)
+    pool.begun += 1
+    give_way(wholly=pool.begun > STEADY)
     while True:
         task = dequeue(pool)
         if task == NULL:

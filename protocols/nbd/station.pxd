@@ -12,6 +12,7 @@ cdef enum:
     INLINE_MOST = 1 << 20  # bytes of a read copied in a turn; more would keep the others for a millisecond
     SENDFILE_LEAST = 32 << 10  # bytes of a read that is sent without copying; below, one copy is cheaper than two calls
     TURN_REQUESTS = 64  # of one client, then it is the next one's turn
+    HAND_OVER_COST = 7  # requests' worth of a turn to give one to the workers: a burst of cold reads is many turns
     TURN_BYTES = 256 << 10  # likewise; with 1 MiB a client beside a bulk reader waited three times as long
     TASKS_MOST = 32  # of one client among the workers: a deep queue of cold reads leaves room for others'
 

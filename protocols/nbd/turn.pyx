@@ -17,7 +17,7 @@ from protocols.nbd.frames cimport (
 )
 from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post, send_file, send_outbox, send_stage
 from protocols.nbd.station cimport (
-    DISCONNECTED, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, RECEIVE, RESET, SENDFILE_LEAST, STARVED, TASKS_MOST,
+    DISCONNECTED, HAND_OVER_COST, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, RECEIVE, RESET, SENDFILE_LEAST, STARVED, TASKS_MOST,
     TURN_BYTES, TURN_REQUESTS, Client, Note, Parcel, Request, Station,
 )
 from storage.image cimport Image, Place
@@ -153,6 +153,7 @@ cdef Step hand_over(Station *station, Client *client, Parcel *parcel, TaskKind k
         return wait_for_workers(station, client)
     client.tasks += 1
     begin_request(station, client)
+    station.done_requests += HAND_OVER_COST
     return GO_ON
 
 
