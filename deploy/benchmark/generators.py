@@ -1,6 +1,7 @@
 """The load generators: C programs under tests/bench, compiled on demand, run in a namespace on a core of their own."""
 
 import asyncio
+import hashlib
 import json
 import subprocess
 from asyncio.subprocess import PIPE
@@ -43,19 +44,21 @@ class Load:
 
 
 def build(name: str, folder: Path) -> Path:
-    """Compile tests/bench/<name>.c into `folder` unless that is newer; its path.
+    """Compile tests/bench/<name>.c into `folder` unless what it is made of was compiled there before; its path.
 
     Raises: BenchmarkError with the compiler's first line.
     """
-    source, program = SOURCES / f"{name}.c", folder / name
-    newest = max(path.stat().st_mtime for path in (source, SOURCES / "bench.h"))
-    if program.exists() and program.stat().st_mtime >= newest:
+    source = SOURCES / f"{name}.c"
+    digest = hashlib.sha256(source.read_bytes() + (SOURCES / "bench.h").read_bytes()).hexdigest()
+    program = folder / f"{name}-{digest[:12]}"  # times of checkouts say nothing of which is newer
+    if program.exists():
         return program
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([*COMPILE, "-o", program, source], capture_output=True, text=True, check=False)
+    unfinished = program.with_suffix(".new")
+    done = subprocess.run([*COMPILE, "-o", unfinished, source], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BenchmarkError(f"the load generator {name} does not compile: {done.stderr.strip().splitlines()[0]}")
-    return program
+    return unfinished.rename(program)
 
 
 async def run(
