@@ -156,7 +156,8 @@ class _Line:
         """Have a body sent; once this returns or raises, nothing more of it will be."""
         number = self.pump.send(fd, image, at, stop - at)
         told: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        self.under_way[number] = (exchange, exchange.size, told)
+        before = exchange.size
+        self.under_way[number] = (exchange, before, told)
         try:
             ended = await told
         except asyncio.CancelledError:
@@ -164,7 +165,7 @@ class _Line:
             self.count()
             raise
         else:
-            exchange.size += ended.size
+            exchange.size = before + ended.size  # not added: it may have been counted on the way
             return ended
         finally:
             del self.under_way[number]

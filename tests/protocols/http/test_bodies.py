@@ -194,6 +194,18 @@ class TestBodies:
                 seen |= {download.size for download in box.server.downloads()}
         assert all(0 < size <= 1 << 30 for size in seen)
 
+    async def test_asked_on_the_way_it_counts_nothing_twice(self, box: Box) -> None:
+        """Whoever follows a download changes nothing about what it comes to."""
+        sock, loop = await dial(box, window=4096)
+        with sock:
+            await loop.sock_sendall(sock, GET.replace("\n", "\r\n").encode())
+            got = bytearray()
+            async with asyncio.timeout(PATIENCE):
+                while not got.endswith(CONTENT[-16:]):
+                    got += await loop.sock_recv(sock, 65536)
+                    box.server.downloads()
+        assert (await box.finished()).size == SIZE
+
     async def test_a_file_cut_short_while_it_is_sent(self, box: Box, tmp_path: Path) -> None:
         """The connection ends: a half never looks like the whole."""
         caller = await box.call()
