@@ -37,7 +37,7 @@ app = typer.Typer(
 SERVE_EXAMPLES = """
 Serve the boot tree on one interface: ProxyDHCP, TFTP, HTTP, NBD and AoE, beside the DHCP server that the LAN has.
 
-The tree holds [bold]boot/linux[/], [bold]boot/initrd[/] and [bold]image/NAME[/]; what else a boot needs is made up.
+A squashfs in [bold]image/[/] that holds a kernel is enough; with [bold]boot/linux[/] machines boot that instead.
 
 [bold]Examples[/]
 

@@ -63,7 +63,7 @@ class Section(BaseModel):
 class BootSettings(Section):
     """[boot]: what machines boot unless their own table says otherwise."""
 
-    root: Root | None = None  # None: what the image's own initramfs can mount, NBD before AoE before RAM; else NBD
+    root: Root | None = None  # None: what the image's own initramfs mounts best, else NBD
     image: ImageName | None = None
     append: CommandLine = ""
     bios_loader: BiosLoader = "auto"

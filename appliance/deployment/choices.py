@@ -12,7 +12,7 @@ from appliance.menu import Choice
 from appliance.names import INSIDE
 
 TREE_INITRDS = "initrd"  # the folder of the boot tree under which rootwire's own are served, by the image's name
-ROOTS: tuple[Root, ...] = typing.get_args(Root)  # in the order of preference where nobody says which
+ROOTS: tuple[Root, ...] = typing.get_args(Root)
 
 
 class Choices:
@@ -28,9 +28,9 @@ class Choices:
         return self._deployments.rule(image).root
 
     def natural_root(self, image: str) -> Root | None:
-        """The first root that the image's own initramfs can mount; None when it can't any, or is not known yet."""
+        """The root that the image's own initramfs mounts best; None when it can't any, or is not known yet."""
         found = self._deployments.get(image)
-        return None if found is None else next((root for root in ROOTS if root in found.ways), None)
+        return None if found is None else next(iter(found.ways), None)
 
     def choice(self, entry: Entry, root: Root, append: str) -> Choice | str:
         """How a machine boots the image by `root`, with `append`; or why it can't yet, in words for its screen."""

@@ -27,13 +27,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Initramfs:
-    """What an initramfs can do: by whom each root is mounted, and for which kernels it holds modules."""
+    """What an initramfs can do: by whom each root is mounted, the best first, and for which kernels it has modules."""
 
     ways: Mapping[Root, Kind] = field(default_factory=dict)
     versions: frozenset[str] = frozenset()
 
 
-# What must be seen for a root to be mounted by a kind; the first that fits has the root.
+# What must be seen for a root to be mounted by a kind; the first that fits has the root. The best come first, and what
+# an initramfs does best it does where nobody says which root: the last two leave the system with a root it can't write.
 CLUES: tuple[tuple[Root, Kind, frozenset[str]], ...] = (
     ("nbd", Kind.OWN, frozenset({"rootwire"})),
     ("aoe", Kind.OWN, frozenset({"rootwire"})),
@@ -91,7 +92,7 @@ def _module_name(path: str) -> str:
 
 
 def ways_of(seen: set[str]) -> dict[Root, Kind]:
-    """By whom each root is mounted, where such clues were seen."""
+    """By whom each root is mounted, the best first, where such clues were seen."""
     ways: dict[Root, Kind] = {}
     for root, kind, needed in CLUES:
         if needed <= seen:

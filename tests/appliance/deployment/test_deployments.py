@@ -111,6 +111,8 @@ async def test_until_it_has_been_looked_into_the_machine_waits(box_of: MakeBox) 
     [
         ({}, archives.LIVE_BOOT, f"fetch=http://{SERVER}/image/edge-1.squashfs"),
         ({}, archives.KIWI_OVERLAY, "root=overlay:nbd="),
+        ({}, archives.LIVE_BOOT | archives.NBD_CLIENT, "fetch=http://"),
+        ({"boot": {"root": "nbd"}}, archives.LIVE_BOOT | archives.NBD_CLIENT, f"nbdroot={SERVER},edge-1,nbd0 "),
         ({"boot": {"root": "aoe"}}, archives.KIWI_OVERLAY, "root=overlay:aoe=e0.1 "),
         ({"machines": {MAC: {"root": "aoe"}}}, archives.KIWI_OVERLAY, "root=overlay:aoe=e0.1 "),
         ({"boot": {"append": "quiet"}}, archives.NBD_CLIENT, "ip=dhcp quiet"),
