@@ -74,7 +74,7 @@ class Appliance:
             checksums=self.checksums,
             own_initrd=lambda image: self.deployments.own_initrd(image).path,
         )
-        self._menu = self.tree.repertoire()  # which files are kernels and initrds; read again with the images
+        self._read_menu()  # which files are kernels and initrds; read again with the images
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits))
         self._make_services(Uploads(root, config.limits_for("uploads", UploadLimits)))
 
@@ -207,7 +207,7 @@ class Appliance:
     async def _watch_images(self) -> None:
         while True:
             added, complaints = await asyncio.to_thread(self.catalog.refresh)
-            self._menu = await asyncio.to_thread(self.tree.repertoire)
+            await asyncio.to_thread(self._read_menu)
             for entry in added:
                 self._add_target(entry)
                 log.info(
@@ -232,7 +232,11 @@ class Appliance:
 
     def _deploy(self) -> None:
         if self.tree.images_boot():
-            self.deployments.refresh(self.plans.needs_own)
+            self.deployments.refresh(self.plans.needs_own, self._read_menu)
+
+    def _read_menu(self) -> None:
+        """What the timeline tells kernels and initrds by; machines are given the new ones from this moment on."""
+        self._menu = self.tree.repertoire()
 
 
 def give_way() -> None:

@@ -75,10 +75,13 @@ class Deployments:
         for entry in self._catalog:
             self._read_rule(entry)
 
-    def refresh(self, needs_own: Callable[[Entry, Deployment], bool]) -> None:
+    def refresh(
+        self, needs_own: Callable[[Entry, Deployment], bool], learned: Callable[[], None] = lambda: None
+    ) -> None:
         """Look into new images and follow changed rule files; make what `needs_own(entry, deployment)` says is needed.
 
-        Takes as long as it takes; ends early after `stop`. For one thread at a time.
+        `learned` is called after each image about which more is known than before. Takes as long as it takes; ends
+        early after `stop`. For one thread at a time.
         """
         entries = list(self._catalog)
         for entry in entries:
@@ -87,6 +90,7 @@ class Deployments:
             self._follow_rule(entry)
             if self._of(entry.name).deployment is None:
                 self._survey(entry)
+                learned()
         for entry in entries:
             known = self._of(entry.name)
             if known.deployment is not None and known.deployment.kernel and known.own == OwnInitrd():
@@ -94,6 +98,7 @@ class Deployments:
                     return
                 if needs_own(entry, known.deployment):
                     self._make_own(entry, known.deployment)
+                    learned()
 
     def stop(self) -> None:
         """Have a `refresh` that is under way end soon."""
