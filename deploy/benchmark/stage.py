@@ -24,7 +24,7 @@ QUIET = 0.005  # seconds of processor time in such an interval that count as idl
 MEMORY_INTERVAL = 0.1  # seconds between looks at a server's memory
 SLEEPING = ("--no-look",)  # a load that shares its core with a server or another load sleeps where it has nothing to do
 HEAD_START = 0.5  # seconds that a busy client is there before and after the quiet one beside it
-# A quiet client does not wait for a busy one's turn on the load's core, which may be of priority 1 (chrt -r 1 deploy/bench).
+# A quiet client does not wait for a busy one's turn on their core; with chrt -r 1 deploy/bench that has priority 1.
 AT_ONCE = ("chrt", "--fifo", "2")
 
 
