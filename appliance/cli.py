@@ -99,13 +99,15 @@ Symbolic links are followed inside the image only.
 """
 
 SHOW_EXAMPLES = """
-Show a squashfs image on one page: how it is packed, what it holds, which system and kernels are in it.
+Show a squashfs image on one page: how it is packed, what it holds, and how it boots when it is dropped into image/.
+
+A rule file beside it, IMAGE.toml, is heeded.
 
 [bold]Examples[/]
 
   rootwire show /srv/netboot/image/debian.x86_64-12
 
-  rootwire show --json debian.squashfs | jq .kernels
+  rootwire show --json debian.squashfs | jq .boots
 """
 
 ImageArgument = Annotated[Path, typer.Argument(metavar="IMAGE", help="A squashfs file.", show_default=False)]

@@ -1,6 +1,7 @@
-"""An image on one page, for `rootwire show`: how it is packed, what it holds, which system and kernels are in it."""
+"""An image on one page, for `rootwire show`: how it is packed, what it holds, and how it boots by itself."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import BinaryIO
@@ -9,6 +10,8 @@ from rich.filesize import decimal
 from typing_extensions import TypedDict
 
 from appliance.contents import describe_kind, describe_time, escape, opened
+from appliance.deployment.rules import Rule, read_rule, rule_file
+from appliance.deployment.survey import Deployment, survey
 from storage.squashfs import Kind, Squashfs, Summary
 
 OS_RELEASE = "/etc/os-release"
@@ -24,6 +27,17 @@ class BootFileReport(TypedDict):
 
     name: str
     size: int
+
+
+class BootReport(TypedDict):
+    """How the image boots when it is dropped into image/ alone; paths are inside the image."""
+
+    kernel: str | None
+    version: str | None
+    initrd: str | None  # null: rootwire's own is made for the kernel
+    roots: dict[str, str]  # what that initramfs can mount ("nbd", "aoe", "ram"), and by whom
+    problem: str | None  # why it does not boot
+    remarks: list[str]  # what was passed over, and why
 
 
 class Portrait(TypedDict):
@@ -43,6 +57,7 @@ class Portrait(TypedDict):
     system: str | None  # its os-release's PRETTY_NAME
     kernels: list[str]  # versions that it has modules for
     boot: list[BootFileReport]
+    boots: BootReport
 
 
 def show_image(image: Path, out: BinaryIO, *, as_json: bool = False) -> None:
@@ -54,9 +69,13 @@ def show_image(image: Path, out: BinaryIO, *, as_json: bool = False) -> None:
 
 
 def portray(image: Path, files: Squashfs) -> Portrait:
-    """All of it; goes through every name in the image. Raises: SquashfsError, StorageError."""
+    """All of it; goes through every name in the image, and unpacks initramfs archives.
+
+    Raises: SquashfsError, StorageError; OperatorError for a rule file beside the image that is none.
+    """
     summary: Summary = files.summary
     kinds, content = _count(files)
+    rules = rule_file(image.parent, image.name)
     return Portrait(
         image=str(image),
         size=files.image.size,
@@ -72,6 +91,18 @@ def portray(image: Path, files: Squashfs) -> Portrait:
         system=_system(files),
         kernels=_names(files, MODULES, Kind.DIRECTORY),
         boot=_boot_files(files),
+        boots=_report_boot(survey(files, read_rule(rules) if rules.exists() else Rule())),
+    )
+
+
+def _report_boot(found: Deployment) -> BootReport:
+    return BootReport(
+        kernel=found.kernel or None,
+        version=escape(os.fsencode(found.version)) or None,
+        initrd=found.initrd or None,
+        roots={str(root): str(kind) for root, kind in found.ways.items()},
+        problem=found.problem or None,
+        remarks=[escape(os.fsencode(remark)) for remark in found.remarks],
     )
 
 
@@ -128,7 +159,16 @@ def _lines(report: Portrait) -> list[str]:
         ("kernels", ", ".join(report["kernels"]) or f"none: nothing in {MODULES}"),
     ]
     rows += [(BOOT if n == 0 else "", f"{f['name']}  {decimal(f['size'])}") for n, f in enumerate(report["boot"])]
+    rows += [("boots" if n == 0 else "", text) for n, text in enumerate(_boot_lines(report["boots"]))]
     return [f"{name:<9}{value}" for name, value in rows]
+
+
+def _boot_lines(report: BootReport) -> list[str]:
+    if report["problem"]:
+        return [f"not by itself: {report['problem']}"]
+    by_root = ", ".join(f"{root} by {kind}" for root, kind in report["roots"].items())
+    how = f"with {report['initrd']}: {by_root}" if report["initrd"] else "with an initramfs of rootwire's own"
+    return [f"{report['kernel']} {how}", *(f"passed over: {remark}" for remark in report["remarks"])]
 
 
 def _plural(number: int, kind: str) -> str:

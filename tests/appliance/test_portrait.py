@@ -9,6 +9,8 @@ import pytest
 
 from appliance.errors import OperatorError
 from appliance.portrait import show_image
+from tests.appliance.deployment import archives
+from tests.appliance.deployment.archives import VERSION, archive, kernel
 from tests.storage.squashfs.trees import make_image
 
 Tool = Callable[[str], str]
@@ -65,6 +67,34 @@ def test_an_image_need_not_be_a_system(tool: Tool, tmp_path: Path) -> None:
     assert "holds    nothing\n" in page
     assert "unknown: it has no /etc/os-release" in page
     assert "none: nothing in /lib/modules" in page
+    assert "boots    not by itself: it holds no kernel" in page
+
+
+def bootable(tool: Tool, tmp_path: Path) -> Path:
+    """An image with a kernel and two initramfs archives, one of which mounts roots."""
+    boot = tmp_path / "root/boot"
+    boot.mkdir(parents=True)
+    (boot / f"vmlinuz-{VERSION}").write_bytes(kernel())
+    (boot / f"initrd.img-{VERSION}").write_bytes(archive(archives.LOCAL))
+    (boot / "initrd").write_bytes(archive(archives.LIVE_BOOT))
+    return make_image(tool, tmp_path / "root", tmp_path / "image")
+
+
+def test_how_it_boots_by_itself(tool: Tool, tmp_path: Path) -> None:
+    """Kernel, initramfs, which roots by whom, and what was passed over."""
+    page = shown(bootable(tool, tmp_path))
+    assert f"boots    /boot/vmlinuz-{VERSION} with /boot/initrd: ram by live-boot\n" in page
+    assert f"passed over: /boot/initrd.img-{VERSION} can't mount a root" in page
+
+
+def test_a_rule_file_beside_it_is_heeded(tool: Tool, tmp_path: Path) -> None:
+    """As the appliance does; one that is none is named."""
+    image = bootable(tool, tmp_path)
+    (tmp_path / "image.toml").write_text('kernel = "/boot/none"\n')
+    assert "boots    not by itself: its rule file's kernel /boot/none is not in it" in shown(image)
+    (tmp_path / "image.toml").write_text("kernels = 5\n")
+    with pytest.raises(OperatorError, match=r"image\.toml"):
+        shown(image)
 
 
 def test_a_hostile_name_reaches_no_terminal(tool: Tool, system: Path, tmp_path: Path) -> None:
