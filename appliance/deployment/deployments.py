@@ -146,7 +146,7 @@ class Deployments:
         began = time.monotonic()
         try:
             path, is_new = self._own_initrd(entry, found)
-        except (InitrdError, StorageError) as failure:
+        except (InitrdError, StorageError, OSError) as failure:
             own = OwnInitrd(problem=str(failure))
             log.error("initramfs_not_made", image=entry.name, kernel=found.version, reason=str(failure))
         except StoppedError:

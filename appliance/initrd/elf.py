@@ -52,7 +52,7 @@ def parse_elf(data: bytes, name: str) -> Elf:
         segments = list(_segments(data, is_64_bit))
         interpreter = next((_text(data, s.offset) for s in segments if s.kind == PT_INTERP), None)
         return Elf(machine, interpreter, tuple(_needed(data, segments, is_64_bit)))
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, OverflowError) as error:  # the last: an offset beyond any memory
         raise InitrdError(f"{name} is cut short; reinstall the package it came from") from error
 
 

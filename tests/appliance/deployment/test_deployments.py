@@ -228,3 +228,20 @@ async def test_a_stopped_one_does_nothing(box_of: MakeBox) -> None:
     box.look()
     assert box.deployments.get("edge-1") is None
     assert box.deployments.own_initrd("edge-1") == OwnInitrd()
+
+
+async def test_a_folder_that_cannot_be_written_is_said_and_survived(box_of: MakeBox) -> None:
+    """Where the initramfs would be kept there is a file."""
+    files = {KERNEL: kernel(), f"/usr/lib/modules/{VERSION}/modules.dep": b"kernel/nbd.ko:\n"}
+    box = box_of({"edge-1": files})
+    (box.folder.parent / "kept").write_text("in the way")
+    box.look()
+    assert "it is where initramfs archives are kept" in await box.text("boot.ipxe")
+
+
+async def test_an_initramfs_that_cannot_be_made_is_said_and_survived(box_of: MakeBox) -> None:
+    """The image's tables name modules that it does not have."""
+    files = {KERNEL: kernel(), f"/usr/lib/modules/{VERSION}/modules.dep": b"kernel/nbd.ko:\n"}
+    box = box_of({"edge-1": files})
+    box.look()
+    assert f"/usr/lib/modules/{VERSION}/kernel/nbd.ko, which its own tables name" in await box.text("boot.ipxe")

@@ -2,11 +2,14 @@
 
 import contextlib
 import re
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.initrd.elf import parse_elf
 from appliance.initrd.errors import InitrdError
@@ -81,3 +84,16 @@ def test_32_bit_programs_are_read(tool: Callable[[str], str], tmp_path: Path) ->
     flags = ["-m32", "-shared", "-nostdlib", "-fno-pic", "-Wl,-z,notext"]
     subprocess.run([tool("gcc"), *flags, "-o", program, source], capture_output=True, check=True)
     assert parse_elf(program.read_bytes(), "a.so").machine == (1, 3)
+
+
+@given(st.integers(0, 63), st.binary(min_size=1, max_size=16), st.integers(0, 300))
+def test_a_damaged_elf_file_raises_nothing_else(at: int, damage: bytes, length: int) -> None:
+    """Modules may come out of a stranger's image."""
+    header = struct.pack("<4sBB10xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    segments = struct.pack("<IIQQQQQQ", 3, 0, 120, 0, 0, 8, 8, 1) + struct.pack("<IIQQQQQQ", 2, 0, 176, 0, 0, 32, 32, 8)
+    good = header + segments + bytes(64)
+    data = good[:at] + damage + good[at + len(damage) :]
+    with contextlib.suppress(InitrdError):
+        parse_elf(data[: max(length, at)], "module")
+    with contextlib.suppress(InitrdError):
+        parse_elf(header + segments.replace(struct.pack("<Q", 120), b"\xff" * 8), "module")
