@@ -1,6 +1,8 @@
 # Who uses which target: accounts by machine and target, bounded, the quietest forgotten first.
 from libc.stdint cimport uint32_t, uint64_t
 
+from storage.trace cimport Record
+
 cdef struct Account:
     uint64_t mac
     uint32_t address  # shelf << 8 | slot
@@ -10,6 +12,7 @@ cdef struct Account:
     uint64_t bytes_written
     uint64_t commands
     double since
+    Record *trace  # of its reads; the ledger has what it is part of; NULL: nobody asks
     Account *next_of_bucket
     Account *quieter
     Account *louder
@@ -29,3 +32,4 @@ cdef void count_command(Account *account, uint64_t read, uint64_t written) noexc
 
 cdef class Ledger:
     cdef Table table
+    cdef dict traces  # by machine and target; those that were ended stay until the next comes

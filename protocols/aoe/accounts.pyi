@@ -1,6 +1,7 @@
 """Who uses which target, as C: accounts by machine and target, bounded, the quietest forgotten first."""
 
 from protocols.aoe.initiators import Initiator
+from storage.trace import Trace
 
 class Ledger:
     """Accounts by machine and target, at most `limit`; past that, the one that was silent the longest is forgotten.
@@ -20,6 +21,8 @@ class Ledger:
         """
     def note_query(self, mac: str, shelf: int, slot: int, now: float) -> None:
         """A configuration query: a driver that was loaded anew asks so, and the IDENTIFY behind it is new."""
+    def trace(self, mac: str, shelf: int, slot: int, now: float, trace: Trace) -> None:
+        """Have this machine's reads at a target noted in `trace` until that is ended, and in none before it."""
     def await_command(self, mac: str) -> None:
         """Have the pump tell of this machine's next command at each target, as it does of the first ever."""
     def forget(self, shelf: int, slot: int) -> None:

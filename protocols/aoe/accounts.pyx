@@ -3,6 +3,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from storage.trace cimport Trace
+
 from protocols.aoe.initiators import Initiator
 from protocols.ethernet import format_mac, parse_mac
 
@@ -75,7 +77,7 @@ cdef Account *touch(Table *table, uint64_t mac, uint32_t address, double now) no
         return account
     account = vacant(table)
     bucket = bucket_of(table, mac, address)
-    account[0] = Account(mac, address, False, False, 0, 0, 0, now, table.buckets[bucket], NULL, NULL)
+    account[0] = Account(mac, address, False, False, 0, 0, 0, now, NULL, table.buckets[bucket], NULL, NULL)
     table.buckets[bucket] = account
     append(table, account)
     return account
@@ -109,11 +111,23 @@ cdef object initiator_of(const Account *account):
     )
 
 
+cdef object drop_ended_traces(Ledger ledger):
+    cdef Account *account
+    cdef Trace trace
+    for key, trace in list(ledger.traces.items()):
+        if trace.record.is_over:
+            account = find(&ledger.table, key[0], key[1])
+            if account != NULL:
+                account.trace = NULL
+            del ledger.traces[key]
+
+
 cdef class Ledger:
     def __cinit__(self, uint32_t limit):
         cdef uint32_t buckets = 1
         if not 0 < limit <= 1 << 24:
             raise ValueError(f"{limit} accounts: from 1 to {1 << 24} can be kept")
+        self.traces = {}
         while buckets < limit:
             buckets *= 2
         self.table.limit = limit
@@ -139,6 +153,12 @@ cdef class Ledger:
 
     def note_query(self, str mac not None, uint16_t shelf, uint8_t slot, double now):
         touch(&self.table, number_of(mac), address_of(shelf, slot), now).is_identified = False
+
+    def trace(self, str mac not None, uint16_t shelf, uint8_t slot, double now, Trace trace not None):
+        cdef Account *account = touch(&self.table, number_of(mac), address_of(shelf, slot), now)
+        drop_ended_traces(self)
+        self.traces[account.mac, account.address] = trace
+        account.trace = &trace.record
 
     def await_command(self, str mac not None):
         cdef uint64_t number = number_of(mac)

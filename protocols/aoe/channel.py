@@ -21,6 +21,7 @@ from protocols.aoe.target import TargetSession
 from protocols.ethernet import packet_socket, parse_mac, share_by_source
 from protocols.link import Link
 from storage.image import Image
+from storage.trace import Trace
 from storage.workers import Workers
 
 log = structlog.get_logger().bind(protocol="aoe")
@@ -34,6 +35,9 @@ class Accounts(Protocol):
 
     def note_query(self, mac: str, shelf: int, slot: int) -> None:
         """Remember a configuration query."""
+
+    def trace(self, mac: str, shelf: int, slot: int, trace: Trace) -> None:
+        """Have a machine's reads at a target noted in `trace` until that is ended."""
 
 
 class Server(Protocol):

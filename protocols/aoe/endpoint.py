@@ -14,7 +14,7 @@ from typing_extensions import Buffer
 from protocols.aoe import wire
 from protocols.aoe.advertising import AdvertisingPlan
 from protocols.aoe.channel import Accounts, DataPath, PumpedPath, Server
-from protocols.aoe.events import Event, InitiatorAsked, TargetIdentified
+from protocols.aoe.events import Event, InitiatorAsked, TargetIdentified, TraceReads
 from protocols.aoe.initiators import Initiator
 from protocols.aoe.limits import AoeLimits
 from protocols.aoe.target import Identify, Outcome, Reply, TargetSession, completed
@@ -49,11 +49,16 @@ class AoeServer:
         *,
         report: Callable[[Event], None],
         limits: AoeLimits | None = None,
+        trace_reads: TraceReads = lambda mac, shelf, slot: None,
         pumps: int = 1,
         path: Callable[[Server], DataPath] = PumpedPath,
     ) -> None:
-        """`report` gets each Event; it neither blocks nor raises. `path` makes what serves ATA, by `pumps` threads."""
+        """`report` gets each Event; `path` makes what serves ATA, by `pumps` threads.
+
+        `trace_reads` is asked whenever a machine's driver has found a target. It and `report` neither block nor raise.
+        """
         self._report = report
+        self._trace_reads = trace_reads
         self.limits = limits or AoeLimits()
         self.pumps = pumps
         self._counts: Counter[str] = Counter()
@@ -288,6 +293,8 @@ class AoeServer:
             self._plan.note_command(*where)
             if accounts.note_identify(*where):
                 self._report(TargetIdentified(*where))
+                if (trace := self._trace_reads(*where)) is not None:
+                    accounts.trace(*where, trace)
 
     def _carry_out(self, session: TargetSession, header: Header, outcome: Outcome) -> None:
         match outcome:

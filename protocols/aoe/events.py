@@ -1,6 +1,9 @@
 """What the room tells the timeline."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from storage.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +25,4 @@ class InitiatorAsked:
 
 
 Event = TargetIdentified | InitiatorAsked
+TraceReads = Callable[[str, int, int], Trace | None]  # (MAC, shelf, slot): where its reads are to be noted, if anywhere

@@ -7,6 +7,7 @@ from protocols.aoe.limits import AoeLimits
 from protocols.aoe.pumped import PumpEvent
 from protocols.pump import Pump
 from storage.image import Image
+from storage.trace import Trace
 from storage.workers import Workers
 
 class AoePump(Pump):
@@ -36,6 +37,8 @@ class AoePump(Pump):
         """As `Ledger.note_identify`, now."""
     def note_query(self, mac: str, shelf: int, slot: int) -> None:
         """As `Ledger.note_query`, now."""
+    def trace(self, mac: str, shelf: int, slot: int, trace: Trace) -> None:
+        """As `Ledger.trace`, now."""
     def await_command(self, mac: str) -> None:
         """As `Ledger.await_command`."""
     def initiators(self) -> list[Initiator]:

@@ -28,6 +28,7 @@ from protocols.aoe.turn cimport find_disk, take_frame
 from protocols.aoe.wishes cimport end_wish, release_wish
 from protocols.pump cimport EPOLL_CTL_DEL, EPOLLERR, EPOLLIN, Pump, epoll_ctl, epoll_event
 from storage.image cimport Image
+from storage.trace cimport Trace
 from storage.workers cimport Task, ring, take_done
 
 cdef extern from "<sys/eventfd.h>" nogil:
@@ -252,6 +253,13 @@ cdef class AoePump(Pump):
         self.pause()
         try:
             self.ledger.note_query(mac, shelf, slot, seconds())
+        finally:
+            self.leave()
+
+    def trace(self, str mac not None, uint16_t shelf, uint8_t slot, Trace trace not None):
+        self.pause()
+        try:
+            self.ledger.trace(mac, shelf, slot, seconds(), trace)
         finally:
             self.leave()
 

@@ -18,6 +18,7 @@ from protocols.aoe.port cimport post, post_gathered
 from protocols.aoe.station cimport REPLY, SECTOR, SHORTEST, Disk, Station, bucket_of, mac_at
 from protocols.aoe.wishes cimport begin_wish
 from storage.image cimport Image
+from storage.trace cimport note_read
 from storage.workers cimport TASK_FLUSH, TASK_READ, TASK_WRITE
 
 cdef enum:
@@ -112,13 +113,17 @@ cdef void read_now(Station *station, Disk *disk, const uint8_t *frame, uint64_t 
 
 cdef void on_read(Station *station, Disk *disk, const uint8_t *frame) noexcept nogil:
     cdef size_t length = <size_t> frame[26] * SECTOR
+    cdef Account *account
     if frame[26] > station.frame_sectors:
         refuse(station, frame, BAD_ARGUMENT)
     elif not is_inside(disk, frame):
         count_command(account_of(station, disk, frame), 0, 0)
         fail(station, frame, IDNF)
     else:
-        count_command(account_of(station, disk, frame), length, 0)
+        account = account_of(station, disk, frame)
+        count_command(account, length, 0)
+        if account.trace != NULL:
+            note_read(account.trace, lba_of(frame) * SECTOR, <uint32_t> length)
         read_now(station, disk, frame, lba_of(frame) * SECTOR, length)
 
 

@@ -15,6 +15,7 @@ from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
 from protocols.aoe.wire import AtaArgument, AtaFlag, Command, ConfigArgument, Flag, Header
 from protocols.ethernet import BROADCAST, format_mac, parse_mac
 from storage.image import BytesImage
+from storage.trace import Trace
 
 CLIENT = "52:54:00:77:00:01"
 CONTENT = random.Random(88).randbytes(64 * 512)
@@ -115,9 +116,10 @@ class Lan:
 
     path: Callable[[Server], DataPath] = PumpedPath
 
-    def __init__(self, server: AoeServer, events: list[Event]) -> None:
+    def __init__(self, server: AoeServer, events: list[Event], traces: dict[tuple[str, int, int], Trace]) -> None:
         self.server = server
         self.events = events
+        self.traces = traces
         self.initiator = Initiator()
         self.others: list[Initiator] = []
 
@@ -145,10 +147,17 @@ class Lan:
 async def serving(*targets: Target, limits: AoeLimits | None = None, pumps: int = 1) -> AsyncIterator[Lan]:
     """A server that runs; its start was seen when this returns, since every unmasked target has said so."""
     events: list[Event] = []
-    server = AoeServer(report=events.append, limits=limits, pumps=pumps, path=Lan.path)
+    traces: dict[tuple[str, int, int], Trace] = {}
+    server = AoeServer(
+        report=events.append,
+        limits=limits,
+        trace_reads=lambda *where: traces.get(where),
+        pumps=pumps,
+        path=Lan.path,
+    )
     for target in targets:
         server.add(target)
-    lan = Lan(server, events)
+    lan = Lan(server, events, traces)
     await server.bind("near")
     task = asyncio.create_task(server.run())
     try:

@@ -14,6 +14,7 @@ from protocols.aoe.endpoint import AoeLimits, AoeServer, InitiatorAsked, Target,
 from protocols.aoe.wire import Command, ErrorCode, Flag
 from protocols.ethernet import BROADCAST, parse_mac
 from storage.image import BytesImage, FileImage
+from storage.trace import Trace
 from tests.protocols.aoe.lan import CLIENT, CONTENT, OTHER, Initiator, Lan, ata, config, mac_of, serving, target
 from tests.protocols.aoe.twin import PlainPath
 from tests.protocols.network import cable, fresh_network, ip
@@ -103,6 +104,18 @@ async def test_identify_and_every_sector_read() -> None:
         assert lan.events == [TargetIdentified(CLIENT, 0, 1)]
         (initiator,) = lan.server.initiators()
         assert (initiator.mac, initiator.slot, initiator.bytes_read, initiator.commands) == (CLIENT, 1, 64 * 512, 33)
+
+
+async def test_reads_are_noted_where_the_policy_says() -> None:
+    """Those of a machine at one target, from the IDENTIFY on that found it; refused ones are none."""
+    async with serving(target(1), target(2)) as lan:
+        await lan.initiator.read(8, 1)
+        trace = lan.traces[CLIENT, 0, 2] = Trace(16)
+        for slot in (1, 2):
+            await lan.initiator.ata(0xEC, slot=slot)
+            await lan.initiator.ata(0x24, 62, 2, slot=slot)
+            await lan.initiator.ata(0x24, 63, 2, slot=slot)
+        assert [run[:2] for run in trace.runs()] == [(62 * 512, 1024)]
 
 
 async def test_repeats_are_answered_alike() -> None:

@@ -24,6 +24,7 @@ from protocols.aoe.wire import AtaArgument, Header
 from protocols.errors import SessionError, WireError
 from protocols.ethernet import format_mac, is_station, packet_socket, parse_mac
 from storage.image import BytesImage, FileImage, Image, PaddedImage
+from storage.trace import Trace
 from storage.workers import Workers
 from tests.protocols.aoe.lan import CLIENT, CONTENT, OTHER
 from tests.protocols.network import cable, fresh_network, ip
@@ -318,6 +319,25 @@ def test_accounts_are_kept(bench: Bench) -> None:
     assert bench.pump.note_identify(CLIENT, 0, 1)
     bench.pump.remove(0, 1)
     assert [one.slot for one in bench.pump.initiators()] == [2]
+
+
+def test_reads_are_noted_until_the_trace_is_ended_or_the_account_forgotten() -> None:
+    """A machine that takes another's place in the table has none of its own."""
+    bench = Bench(AoeLimits(initiators=1))
+    bench.add(BytesImage(CONTENT), 1)
+    bench.add(BytesImage(CONTENT), 2)
+    trace, second = Trace(8), Trace(8)
+    bench.pump.trace(CLIENT, 0, 1, trace)
+    bench.ask(frame(READ, 4), frame(READ, SECTORS), frame(FLUSH))
+    assert [run[:2] for run in trace.runs()] == [(4 * 512, 512)]
+    bench.ask(frame(READ, slot=2))
+    bench.ask(frame(READ))
+    assert len(trace) == 1
+    trace.end()
+    bench.pump.trace(CLIENT, 0, 1, second)
+    bench.ask(frame(READ))
+    assert (len(trace), len(second)) == (0, 1)
+    bench.close()
 
 
 # Images that wait or fail

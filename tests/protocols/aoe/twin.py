@@ -19,6 +19,7 @@ from protocols.ethernet import format_mac, is_station, packet_socket
 from protocols.link import LARGEST_FRAME, Link
 from storage.errors import StorageError
 from storage.image import Image
+from storage.trace import Trace
 
 FRAMES_PER_WAKE = 64
 
@@ -33,6 +34,7 @@ class Account:
     commands: int = 0
     is_identified: bool = False
     is_told: bool = False
+    trace: Trace | None = None
 
 
 class Ledger:
@@ -75,6 +77,10 @@ class Ledger:
     def note_query(self, mac: str, shelf: int, slot: int, now: float) -> None:
         """Remember a configuration query."""
         self.touch(mac, shelf, slot, now).is_identified = False
+
+    def trace(self, mac: str, shelf: int, slot: int, now: float, trace: Trace) -> None:
+        """Have its reads noted."""
+        self.touch(mac, shelf, slot, now).trace = trace
 
     def await_command(self, mac: str) -> None:
         """Have the machine's next commands told."""
@@ -161,6 +167,10 @@ class PlainPath:
         """In the ledger, now."""
         self._ledger.note_query(mac, shelf, slot, time.monotonic())
 
+    def trace(self, mac: str, shelf: int, slot: int, trace: Trace) -> None:
+        """In the ledger, now."""
+        self._ledger.trace(mac, shelf, slot, time.monotonic(), trace)
+
     def await_command(self, mac: str) -> None:
         """In the ledger."""
         self._ledger.await_command(mac)
@@ -232,6 +242,8 @@ class PlainPath:
         written = len(outcome.data) if isinstance(outcome, Write) else 0
         account = self._ledger.touch(*where, now)
         self._ledger.note_command(*where, now, read=read, written=written)
+        if account.trace is not None and isinstance(outcome, Read):
+            account.trace.note(outcome.offset, outcome.length)
         if not account.is_told:
             account.is_told = True
             self.server.on_command(*where)
