@@ -9,3 +9,10 @@ class SquashfsFile(Image):
     where they read; bytes are in memory, for `read_at_now`, once they were decompressed and as long as the cache has
     them.
     """
+
+    @property
+    def layout(self) -> tuple[int, int, int, int]:
+        """Where the image has it: offset and length of its blocks, and of the fragment that its end is in.
+
+        Lengths are as compressed; 0 where there is none.
+        """

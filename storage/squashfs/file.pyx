@@ -112,6 +112,14 @@ cdef class SquashfsFile(Image):
             raise_fault(&fault)
         return out
 
+    @property
+    def layout(self):
+        cdef uint64_t first = self.starts[0] if self.blocks else 0
+        cdef uint64_t end = 0
+        if self.blocks:
+            end = start_of(self, self.blocks - 1) + packed_bytes(self.sizes[self.blocks - 1])
+        return first, end - first, self.fragment_start, packed_bytes(self.fragment_size)
+
     def extents(self, uint64_t offset, uint64_t length):
         buffer_for(self, offset, 0)
         if length > self.size - offset:
