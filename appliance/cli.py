@@ -1,4 +1,4 @@
-"""The `rootwire` command: serve, status, initrd; ls, cat and show look into an image.
+"""The `rootwire` command: serve, status, heat, initrd; ls, cat and show look into an image.
 
 Every mistake an operator can make is one line and exit 2.
 """
@@ -17,6 +17,7 @@ from appliance import logs, status
 from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, load_config
 from appliance.contents import copy_file, list_files
 from appliance.errors import OperatorError
+from appliance.hotlist import show_heat
 from appliance.initrd.builder import build_initrd
 from appliance.initrd.errors import InitrdError
 from appliance.portrait import show_image
@@ -96,6 +97,20 @@ Symbolic links are followed inside the image only.
   rootwire cat /srv/netboot/image/debian.x86_64-12 /vmlinuz > /srv/netboot/boot/linux
 
   rootwire cat debian.squashfs /boot/initrd.img --length 6 | xxd          (what is it compressed with?)
+"""
+
+HEAT_EXAMPLES = """
+Show what machines read of their root while they booted, file by file, in order; with --sort-file, write that order.
+
+IMAGE is the name of a squashfs in image/; boots over NBD and AoE are recorded, for two minutes each.
+
+[bold]Examples[/]
+
+  rootwire heat debian.x86_64-12
+
+  rootwire heat debian.x86_64-12 --client 52:54:00:77:00:01 --json | jq -r '.ranges[].names[]'
+
+  rootwire heat debian.x86_64-12 --sort-file boot.sort && mksquashfs root debian.new -sort boot.sort
 """
 
 SHOW_EXAMPLES = """
@@ -228,6 +243,25 @@ def show_inside(
     """Show an image on one page."""
     show_image(image, sys.stdout.buffer, as_json=json)
     sys.stdout.buffer.flush()
+
+
+@app.command(help=HEAT_EXAMPLES)
+def heat(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The name of an image that is served.")],
+    client: Annotated[
+        str | None, typer.Option(metavar="MAC", help="Boots of this machine only. Default: of all, together.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
+    sort_file: Annotated[
+        Path | None, typer.Option("--sort-file", metavar="FILE", help="Write the order for mksquashfs -sort.")
+    ] = None,
+    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
+    ] = None,
+) -> None:
+    """Print what boots read of an image."""
+    asyncio.run(show_heat(image, client=client, as_json=json, sort_file=sort_file, socket=socket, url=url))
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from appliance.catalog import CatalogLimits
 from appliance.errors import OperatorError
 from appliance.kiwi import is_safe_name
+from appliance.prefetch import PrefetchLimits
+from appliance.recording import HeatLimits
 from appliance.timeline import TimelineLimits
 from appliance.uploads import UploadLimits
 from protocols.aoe.endpoint import AoeLimits
@@ -95,6 +97,8 @@ LIMITS: dict[str, type[Any]] = {
     "timeline": TimelineLimits,
     "uploads": UploadLimits,
     "catalog": CatalogLimits,
+    "heat": HeatLimits,
+    "prefetch": PrefetchLimits,
 }
 
 LimitsTable = create_model(
@@ -114,6 +118,7 @@ class Config(Section):
     address: str | None = None
     socket: Path = DEFAULT_SOCKET
     pumps: Annotated[int, Field(ge=1, le=MOST_PUMPS)] = 1  # threads that each bulk protocol is served by
+    prefetch: bool = True  # whether what boots read is brought into memory ahead of the next one
     boot: BootSettings = BootSettings()
     machines: dict[MacText, MachineSettings] = {}
     limits: LimitsTable = LimitsTable()  # type: ignore[valid-type]  # made at run time from the rooms' dataclasses

@@ -14,6 +14,7 @@ import structlog
 
 from appliance import host
 from appliance.api import routes
+from appliance.bootlist import BootLists
 from appliance.catalog import Catalog, CatalogLimits, Entry
 from appliance.changes import Changes
 from appliance.checksums import Checksums
@@ -21,12 +22,17 @@ from appliance.config import Config
 from appliance.deployment.choices import Choices
 from appliance.deployment.deployments import Deployments
 from appliance.errors import OperatorError
+from appliance.heatmaps import HeatMaps
 from appliance.loaders import missing_loaders
+from appliance.machine import Machine, Step
 from appliance.memory import Memory
 from appliance.names import STATE
 from appliance.offers import make_plan
 from appliance.plan import INITRD_PATH, KERNEL_PATH, Plans
+from appliance.prefetch import Prefetcher, PrefetchLimits
+from appliance.recording import HeatLimits, Recorder
 from appliance.report import ImageReport, report_image
+from appliance.stage import Stage
 from appliance.story import Story
 from appliance.timeline import Timeline, TimelineLimits
 from appliance.tree import PXELINUX_DEFAULT, Tree, ipxe_script_name
@@ -35,9 +41,10 @@ from protocols.aoe.endpoint import AoeLimits, AoeServer, Target
 from protocols.arp.endpoint import ArpListener
 from protocols.dhcp.endpoint import DhcpLimits, ProxyDhcpServer
 from protocols.http.endpoint import HttpLimits, HttpServer
-from protocols.nbd.endpoint import NbdLimits, NbdServer
+from protocols.nbd.endpoint import ExportClosed, NbdEvent, NbdLimits, NbdServer
 from protocols.tftp.endpoint import TftpLimits, TftpServer
 from storage.image import Image
+from storage.trace import Trace
 
 WORKER_NICE = 10  # of what can wait: unpacking initramfs archives, making them
 TICK_SECONDS = 1.0  # how often counters are taken over and patience is checked: a person watching sees seconds
@@ -75,13 +82,26 @@ class Appliance:
             own_initrd=lambda image: self.deployments.own_initrd(image).path,
         )
         self._read_menu()  # which files are kernels and initrds; read again with the images
-        self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits))
+        self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits), on_step=self._on_step)
+        self._make_heat(BootLists(root / STATE / "boots"))
         self._make_services(Uploads(root, config.limits_for("uploads", UploadLimits)))
+
+    def _make_heat(self, lists: BootLists) -> None:
+        limits = self._config.limits_for
+        self.prefetcher = Prefetcher(lists, self.catalog.get, limits("prefetch", PrefetchLimits))
+        self.recorder = Recorder(
+            limits("heat", HeatLimits),
+            identify=lambda client: self._mac_of(client) or client,
+            on_recorded=self.prefetcher.learn,
+        )
 
     def _make_services(self, uploads: Uploads) -> None:
         limits = self._config.limits_for
         self.aoe = AoeServer(
-            report=lambda event: self.story.on_aoe(event), limits=limits("aoe", AoeLimits), pumps=self._config.pumps
+            report=lambda event: self.story.on_aoe(event),
+            trace_reads=self._trace_target,
+            limits=limits("aoe", AoeLimits),
+            pumps=self._config.pumps,
         )
         self.story = Story(
             self.timeline,
@@ -108,7 +128,8 @@ class Appliance:
         self.nbd = NbdServer(
             find=self._find_export,
             names=self._export_names,
-            report=self.story.on_nbd,
+            report=self._on_nbd,
+            trace_reads=self._trace_export,
             limits=limits("nbd", NbdLimits),
             pumps=self._config.pumps,
         )
@@ -116,7 +137,10 @@ class Appliance:
             open_read=self.tree.open,
             open_write=uploads.open_write,
             report=self.story.on_http,
-            routes=routes(self.timeline, self.counters, self.about(), self.images),
+            routes=[
+                *routes(self.timeline, self.counters, self.about(), self.images),
+                *HeatMaps(self.catalog, self.recorder).routes(),
+            ],
             limits=limits("http", HttpLimits),
             pumps=self._config.pumps,
         )
@@ -130,6 +154,7 @@ class Appliance:
             "nbd": self.nbd.counts,
             "aoe": self.aoe.counts,
             "arp": self.arp.counts,
+            "prefetch": self.prefetcher.counts,
         }
 
     def images(self) -> list[ImageReport]:
@@ -170,16 +195,42 @@ class Appliance:
         async with asyncio.TaskGroup() as group:
             for service in (self.dhcp, self.tftp, self.http, self.nbd, self.aoe, self.arp):
                 group.create_task(service.run())
+            if self._config.prefetch:
+                group.create_task(self.prefetcher.run())
             group.create_task(self._tick())
             group.create_task(self._watch_images())
             group.create_task(self.checksums.run())
             group.create_task(self._deploy_images())
 
     async def _find_export(self, name: str, client: str) -> Image:
-        entry = self.catalog.get(name) if name else self.plans.entry(self._mac_of(client))
+        entry = self._export(name, client)
         if entry is None:
             raise FileNotFoundError(name)
         return entry.image
+
+    def _export(self, name: str, client: str) -> Entry | None:
+        return self.catalog.get(name) if name else self.plans.entry(self._mac_of(client))
+
+    def _trace_export(self, name: str, client: str) -> Trace | None:
+        entry = self._export(name, client)
+        return None if entry is None else self.recorder.open(entry.name, client)
+
+    def _trace_target(self, mac: str, shelf: int, slot: int) -> Trace | None:
+        entry = next((entry for entry in self.catalog if (entry.shelf, entry.slot) == (shelf, slot)), None)
+        return None if entry is None else self.recorder.open(entry.name, mac)
+
+    def _on_nbd(self, event: NbdEvent) -> None:
+        if isinstance(event, ExportClosed) and (entry := self._export(event.export, event.client)) is not None:
+            self.recorder.close(entry.name, event.client)
+        self.story.on_nbd(event)
+
+    def _on_step(self, machine: Machine, step: Step) -> None:
+        if step.stage is Stage.DISCOVERED and not step.second_stage:
+            self.recorder.reboot(machine.name)
+        plan = self.plans.for_machine(machine.mac)
+        entry = self.plans.entry(machine.mac)
+        if entry is not None and plan.root != "ram" and step.stage < Stage.ROOT_BUSY:
+            self.prefetcher.want(entry)
 
     def _image_size(self, name: str) -> int | None:
         entry = self.catalog.get(name)
@@ -202,6 +253,7 @@ class Appliance:
         while True:
             self.story.poll(self.nbd.connections(), self.aoe.initiators(), self.tftp.downloads(), self.http.downloads())
             self.timeline.check()
+            self.recorder.check()
             await asyncio.sleep(TICK_SECONDS)
 
     async def _watch_images(self) -> None:

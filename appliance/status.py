@@ -44,7 +44,7 @@ class Place:
 async def fetch_machines(place: Place, *, with_steps: bool = True) -> MachinesReport:
     """What the appliance says of all machines. Raises: OperatorError when it can't be asked."""
     query = {} if with_steps else {"steps": "no"}
-    return _read(_MACHINES, await _fetch(place, "api/machines", query), place)
+    return read_answer(_MACHINES, await fetch(place, "api/machines", query), place)
 
 
 async def fetch_machine(place: Place, name: str) -> MachineHistory:
@@ -54,7 +54,8 @@ async def fetch_machine(place: Place, name: str) -> MachineHistory:
     """
     if not name.strip() or not set(name) <= set("0123456789abcdefABCDEF:-."):
         raise OperatorError(f"{name!r} is no MAC and no IPv4 address", "name a machine as rootwire status lists it")
-    return _read(_HISTORY, await _fetch(place, f"api/machines/{name}"), place)
+    missing = OperatorError(f"machine {name} was not seen", "list those that were: rootwire status")
+    return read_answer(_HISTORY, await fetch(place, f"api/machines/{name}", missing=missing), place)
 
 
 async def show(
@@ -112,7 +113,8 @@ def _view(report: MachinesReport | MachineHistory, console: Console, height: int
     return machines_view(report, console, height=height)
 
 
-def _read(shape: TypeAdapter[T], answer: bytes, place: Place) -> T:
+def read_answer(shape: TypeAdapter[T], answer: bytes, place: Place) -> T:
+    """An answer as what it should be. Raises: OperatorError when it is something else."""
     try:
         return shape.validate_json(answer)
     except ValidationError as error:
@@ -124,12 +126,23 @@ def _read(shape: TypeAdapter[T], answer: bytes, place: Place) -> T:
         ) from error
 
 
-async def _fetch(place: Place, path: str, query: Mapping[str, str] | None = None) -> bytes:
+async def fetch(
+    place: Place,
+    path: str,
+    query: Mapping[str, str] | None = None,
+    *,
+    missing: OperatorError | None = None,
+    seconds: float = ANSWER_SECONDS,
+) -> bytes:
+    """What the appliance answers within so many seconds.
+
+    Raises: OperatorError when it can't be asked or gives no answer; `missing` when it knows no such thing.
+    """
     url = _url(place, path).with_query(query)
     connector = UnixConnector(path=str(place.socket)) if place.url is None else None
     try:
         async with (
-            ClientSession(connector=connector, timeout=ClientTimeout(total=ANSWER_SECONDS)) as session,
+            ClientSession(connector=connector, timeout=ClientTimeout(total=seconds)) as session,
             session.get(url) as response,
         ):
             body = await response.read()
@@ -137,12 +150,12 @@ async def _fetch(place: Place, path: str, query: Mapping[str, str] | None = None
     except ClientConnectorError as error:
         raise _unreachable(place, error.os_error) from error
     except TimeoutError as error:
-        problem = f"the appliance at {place} gave no answer in {ANSWER_SECONDS:.0f} s"
+        problem = f"the appliance at {place} gave no answer in {seconds:.0f} s"
         raise OperatorError(problem, "look at its log: it hangs, or something else listens there") from error
     except ClientError as error:
         raise OperatorError(f"{place}: {error}", "look at the appliance's log") from error
-    if status == HTTPStatus.NOT_FOUND and path != "api/machines":
-        raise OperatorError(f"machine {path.rpartition('/')[2]} was not seen", "list those that were: rootwire status")
+    if status == HTTPStatus.NOT_FOUND and missing is not None:
+        raise missing
     if status != HTTPStatus.OK:
         raise OperatorError(f"{place} answered {status}", "name a rootwire appliance with --socket or --url")
     return body

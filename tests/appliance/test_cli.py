@@ -38,7 +38,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("status",), ("initrd",), ("ls",), ("cat",), ("show",)])
+@pytest.mark.parametrize("command", [(), ("serve",), ("status",), ("heat",), ("initrd",), ("ls",), ("cat",), ("show",)])
 def test_help_has_examples(command: tuple[str, ...]) -> None:
     """Every command says what it does and shows how."""
     done = rootwire(*command, "--help")
@@ -64,6 +64,7 @@ def test_version() -> None:
         (("frobnicate",), "frobnicate"),
         (("initrd", "--output", "x"), "--kernel"),
         (("status", "--socket", "/nonesuch.sock"), "/nonesuch.sock"),
+        (("heat", "root", "--socket", "/nonesuch.sock"), "/nonesuch.sock"),
         (("ls", "/nonesuch"), "image /nonesuch: No such file"),
         (("cat", "/etc/hostname", "/x"), "image /etc/hostname holds no known file system"),
         (("cat", "/etc/hostname"), "PATH"),

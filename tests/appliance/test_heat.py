@@ -1,0 +1,96 @@
+"""Reads named by file: ranges of a made-up image, and what boots read of it."""
+
+import random
+
+from appliance.heat import BLOCK, Covered, count_jumps, first_reads, report_heat, sum_up, touched_blocks
+from appliance.recording import Recording, Run
+from storage.squashfs.owners import Owner, Owners, Part
+
+SECOND = 1_000_000_000
+OWNERS = Owners(
+    [b"bin/one", b"bin/two", b"etc/small", b"etc/tiny", b"odd\xff"],
+    [(1000, 500, 0), (1500, 1000, 1), (4000, 100, 4)],
+    [(3000, 200, 2), (3000, 200, 3)],
+    [Owner(Part.METADATA, 0, 96, (b"superblock",))],
+)
+
+
+def recording(*runs: Run, client: str = "a") -> Recording:
+    """A boot that read these."""
+    return Recording("root", client, 1000.0, 9.0, runs, 0)
+
+
+def test_files_are_named_in_the_order_of_the_first_read() -> None:
+    """With their bytes, and when."""
+    report = report_heat("root", [recording((1500, 100, SECOND, 1), (1200, 300, 2 * SECOND, 2))], OWNERS)
+    assert [(part["names"], part["bytes"], part["size"], part["after"]) for part in report["ranges"]] == [
+        (["bin/two"], 100, 1000, 1.0),
+        (["bin/one"], 300, 500, 2.0),
+    ]
+
+
+def test_one_read_may_be_of_several() -> None:
+    """Each has its part; what is nobody's is said so."""
+    report = report_heat("root", [recording((0, 1600, 0, 1))], OWNERS)
+    assert [(part["part"], part["names"], part["bytes"]) for part in report["ranges"]] == [
+        ("metadata", ["superblock"], 96),
+        ("unknown", [], 904),
+        ("file", ["bin/one"], 500),
+        ("file", ["bin/two"], 100),
+    ]
+
+
+def test_a_fragment_lists_whose_ends_it_has() -> None:
+    """Any of them may have been wanted."""
+    (part,) = report_heat("root", [recording((3000, 200, 0, 1))], OWNERS)["ranges"]
+    assert (part["part"], part["names"]) == ("fragment", ["etc/small", "etc/tiny"])
+
+
+def test_names_need_not_be_text() -> None:
+    """Bytes that are no UTF-8 survive JSON."""
+    (part,) = report_heat("root", [recording((4000, 10, 0, 1))], OWNERS)["ranges"]
+    assert part["names"] == ["odd\udcff"]
+
+
+def test_what_is_read_again_counts_once() -> None:
+    """In bytes; its reads are counted each."""
+    boot = recording((1000, 500, 0, 1), (1200, 500, SECOND, 3))
+    report = report_heat("root", [boot], OWNERS)
+    assert [(part["names"], part["bytes"]) for part in report["ranges"]] == [(["bin/one"], 500), (["bin/two"], 200)]
+    assert (report["boots"][0]["bytes"], report["boots"][0]["reads"]) == (700, 4)
+
+
+def test_boots_are_joined() -> None:
+    """The earliest first read and the most bytes; in how many boots."""
+    boots = [recording((1000, 100, 5 * SECOND, 1)), recording((1000, 300, 2 * SECOND, 1), (1500, 1, 0, 1), client="b")]
+    report = report_heat("root", boots, OWNERS)
+    assert [(part["names"], part["bytes"], part["after"], part["boots"]) for part in report["ranges"]] == [
+        (["bin/two"], 1, 0.0, 1),
+        (["bin/one"], 300, 2.0, 2),
+    ]
+    assert [boot["client"] for boot in report["boots"]] == ["a", "b"]
+
+
+def test_a_boot_in_numbers() -> None:
+    """Reads that go on, or nearly so, are no jumps; blocks are 128 KiB."""
+    runs = ((0, 4096, 0, 2), (4096, 4096, 1, 1), (BLOCK - 1, 2, 2, 1), (0, 512, 3, 1))
+    assert count_jumps(runs) == 1
+    assert count_jumps([(0, 512, 0, 1), (BLOCK + 512, 1, 1, 1), (3 * BLOCK, 1, 2, 1)]) == 1
+    assert touched_blocks(runs) == {0, 1}
+    assert sum_up(recording(*runs))["bytes"] == 8194
+
+
+def test_covered_ranges_are_as_a_set_of_bytes() -> None:
+    """Whatever overlaps with whatever."""
+    dice, covered, seen = random.Random(4), Covered(), set[int]()
+    for _ in range(400):
+        start = dice.randrange(1000)
+        end = start + dice.randrange(1, 40)
+        fresh = {at for low, high in covered.add(start, end) for at in range(low, high)}
+        assert fresh == set(range(start, end)) - seen
+        seen |= fresh
+
+
+def test_first_reads_have_each_byte_once() -> None:
+    """In order, with their time."""
+    assert list(first_reads([(0, 10, 0, 1), (5, 10, SECOND, 1)])) == [(0, 10, 0.0), (10, 15, 1.0)]
