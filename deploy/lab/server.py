@@ -77,6 +77,11 @@ class Rootwire:
         self._socket = Path("/run") / network.name / "api.sock"
         self._process: Process | None = None
 
+    @property
+    def socket(self) -> Path:
+        """Its API's socket."""
+        return self._socket
+
     async def start(self) -> None:
         """See BootServer.start."""
         self._socket.parent.mkdir()
