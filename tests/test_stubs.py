@@ -18,6 +18,7 @@ ALLOWED = r"""
 .*\.[A-Z][A-Z0-9_]*
 # What Python sees though it is for `cimport`, or for the module itself.
 protocols\..*\.pump\.Seat
+protocols\.nbd\.pump\.Mapped
 protocols\.aoe\.pump\.errorcode
 storage\.squashfs\.volume\.Volume
 storage\.squashfs\.filesystem\.Scan

@@ -19,8 +19,8 @@ from posix.unistd cimport close
 
 import os
 
-from protocols.aoe.mapping cimport doubt, watch_faults
 from protocols.aoe.station cimport CHUNK, ERRNO_MOST, REPLY, SHORTEST, Port, Station, Wish, iovec, mmsghdr
+from storage.mapping cimport doubt, watch_faults
 
 cdef extern from *:
     """
@@ -243,7 +243,7 @@ cdef void post_gathered(Station *station, uint8_t *reply, const char *data, size
     # With a sector at the least, which stays where it is until it went.
     station.pieces[2 * station.queued] = iovec(reply, REPLY)
     station.pieces[2 * station.queued + 1] = iovec(<void *> data, length)
-    station.gathered += 1
+    station.belief.gathered += 1
     queue(station, 2, NULL)
 
 
@@ -261,7 +261,7 @@ cdef bint send_part(Station *station, uint32_t *at, bint is_direct) noexcept nog
         return False
     elif errno != EINTR:  # the link is down, or every queue is full: the initiator asks again
         if errno == EFAULT:  # a mapped file was cut short
-            doubt(station)
+            doubt(&station.belief, station.now)
         count_unsent(station, errno, 1)
         at[0] += 1
     return True
@@ -290,5 +290,5 @@ cdef void send_queued(Station *station) noexcept nogil:
         free(station.owners[owned])
     station.queued = 0
     station.staged = 0
-    if station.gathered >= CHUNK:
-        watch_faults(station)
+    if station.belief.gathered >= CHUNK:
+        watch_faults(&station.belief, station.now)

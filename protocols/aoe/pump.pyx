@@ -16,7 +16,6 @@ cimport cython
 from errno import errorcode
 
 from protocols.aoe.accounts cimport Ledger
-from protocols.aoe.mapping cimport close_mapping, open_mapping
 from protocols.aoe.notes cimport drop_notes, take_notes
 from protocols.aoe.port cimport (
     await_frame, close_port, count_missed, free_port, give_back, next_frame, open_port, send_queued, take_error,
@@ -28,6 +27,7 @@ from protocols.aoe.turn cimport find_disk, take_frame
 from protocols.aoe.wishes cimport end_wish, release_wish
 from protocols.pump cimport EPOLL_CTL_DEL, EPOLLERR, EPOLLIN, Pump, epoll_ctl, epoll_event
 from storage.image cimport Image
+from storage.mapping cimport close_mapping, open_mapping
 from storage.trace cimport Trace
 from storage.workers cimport Task, ring, take_done
 
@@ -56,11 +56,12 @@ cdef class Seat:
         self.disk.image = <void *> image
         self.disk.sectors = sectors
         self.disk.is_writable = image.writable
-        open_mapping(self.disk)
+        if not image.writable:
+            open_mapping(&self.disk.mapping, sectors * SECTOR)
 
     def __dealloc__(self):
         if self.disk != NULL:
-            close_mapping(self.disk)
+            close_mapping(&self.disk.mapping)
         free(self.disk)
 
 

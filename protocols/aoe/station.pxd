@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from protocols.aoe.accounts cimport Table
+from storage.mapping cimport Belief, Mapping
 from storage.workers cimport Lane, Task
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -37,13 +38,7 @@ cdef struct Disk:
     bint is_gone
     bint has_failed  # told once
     uint32_t tasks
-    # Its file in memory, as mapping.pyx has it; parts is NULL where replies are not to be sent from there.
-    uint8_t *parts
-    double believed  # until then
-    const char *mapping  # of the disk's first byte, NULL while nothing is mapped
-    void *mapped
-    size_t mapped_length
-    int fd  # of the file
+    Mapping mapping
     uint32_t admitted  # MACs that see it; 0: every machine
     uint32_t holders  # MACs it is reserved for; 0: not reserved
     uint64_t mask[LIST_MOST]
@@ -111,9 +106,7 @@ cdef struct Station:
     uint32_t frame_sectors
     double now
     bint is_lively  # the last look for another frame found one
-    double doubted  # until then nothing is sent from mapped files
-    long faults  # of the pump's thread, that waited for a disk
-    uint32_t gathered  # replies sent from mapped files since those were looked at
+    Belief belief
     Disk *disks[BUCKETS]
     # wishes
     Machine *machines[BUCKETS]

@@ -12,12 +12,12 @@ from protocols.aoe.frames cimport (
     ABRT, BAD_ARGUMENT, FLUSH_28, FLUSH_48, IDNF, READ_28, READ_48, TARGET_RESERVED, UNC, WRITE_28, WRITE_48,
     build_failure, build_refusal, build_success, is_command,
 )
-from protocols.aoe.mapping cimport find_mapped
 from protocols.aoe.notes cimport note_failed, note_first, note_frame
 from protocols.aoe.port cimport post, post_gathered
 from protocols.aoe.station cimport REPLY, SECTOR, SHORTEST, Disk, Station, bucket_of, mac_at
 from protocols.aoe.wishes cimport begin_wish
 from storage.image cimport Image
+from storage.mapping cimport find_mapped
 from storage.trace cimport note_read
 from storage.workers cimport TASK_FLUSH, TASK_READ, TASK_WRITE
 
@@ -94,7 +94,9 @@ cdef Account *account_of(Station *station, const Disk *disk, const uint8_t *fram
 cdef void read_now(Station *station, Disk *disk, const uint8_t *frame, uint64_t offset, size_t length) noexcept nogil:
     # From where it is mapped or into the place its reply is sent from, if memory has it; else by way of the workers.
     cdef uint8_t *reply = room(station)
-    cdef const char *data = find_mapped(station, disk, offset, length)
+    cdef const char *data = find_mapped(
+        &disk.mapping, disk.image, &station.belief, station.now, offset, length
+    )
     cdef ssize_t got
     if data != NULL:
         build_success(reply, frame, station.mac)

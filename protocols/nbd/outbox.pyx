@@ -5,7 +5,7 @@ Replies made in a turn lie one behind the other on the station's stage and go ou
 read goes from the page cache to the socket by sendfile. What the socket does not take, and what the workers bring,
 waits in the client's outbox; while anything does, the client is parked: no more of its requests are read.
 """
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EFAULT, EINTR, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -13,8 +13,9 @@ from posix.types cimport off_t
 from posix.unistd cimport close
 
 from protocols.nbd.frames cimport ERROR_MOST, REPLY_ROOM
-from protocols.nbd.station cimport RESET, SHORTENED, STARVED, Client, Ending, Parcel, Station
+from protocols.nbd.station cimport PARTS_MOST, RESET, SHORTENED, STARVED, Client, Ending, Parcel, Part, Station
 from protocols.pump cimport EPOLL_CTL_DEL, epoll_ctl, epoll_event
+from storage.mapping cimport Mapping, doubt, place_of
 
 cdef extern from "<sys/socket.h>" nogil:
     struct iovec:
@@ -79,7 +80,10 @@ cdef bint has_failed(Station *station, Client *client) noexcept nogil:
     # After a call that sent nothing: False when the socket is only full. Ends the client when it is broken.
     if errno == EINTR:
         return True
-    if errno != EAGAIN:
+    if errno == EFAULT:  # a file in memory was cut short
+        doubt(&station.belief, station.now)
+        end_client(station, client, SHORTENED)
+    elif errno != EAGAIN:
         end_client(station, client, RESET)
     return False
 
@@ -123,25 +127,90 @@ cdef bint send_outbox(Station *station, Client *client) noexcept nogil:
     return not client.is_dead
 
 
+cdef void clear_stage(Station *station) noexcept nogil:
+    station.staged = station.staged_parts = station.mapped = 0
+    station.parted = 0
+
+
+cdef void part_stage(Station *station) noexcept nogil:
+    # What was staged since the last part is one.
+    cdef size_t length = station.staged - station.staged_parts
+    if length:
+        station.parts[station.parted] = Part(station.stage + REPLY_ROOM + station.staged_parts, length, NULL)
+        station.parted += 1
+        station.staged_parts = station.staged
+
+
+cdef void stage_mapped(Station *station, const Mapping *mapping, const char *data, size_t length) noexcept nogil:
+    # Bytes of a file in memory, behind what is staged; there must be room for two parts.
+    part_stage(station)
+    station.parts[station.parted] = Part(data, length, mapping)
+    station.parted += 1
+    station.mapped += length
+    station.belief.gathered += 1
+
+
+cdef size_t drop_parts(Part *parts, size_t count, size_t sent) noexcept nogil:
+    # How many parts were sent whole; the one after them begins with its rest.
+    cdef size_t whole = 0
+    while whole < count and sent >= parts[whole].length:
+        sent -= parts[whole].length
+        whole += 1
+    if whole < count:
+        parts[whole].start += sent
+        parts[whole].length -= sent
+    return whole
+
+
+cdef ssize_t send_parts(Client *client, const Part *parts, size_t count, int flags) noexcept nogil:
+    cdef iovec pieces[PARTS_MOST]
+    cdef msghdr message
+    cdef size_t at
+    for at in range(count):
+        pieces[at] = iovec(<void *> parts[at].start, parts[at].length)
+    memset(&message, 0, sizeof(message))
+    message.msg_iov = pieces
+    message.msg_iovlen = count
+    return sendmsg(client.fd, &message, flags)
+
+
+cdef bint keep_parts(Client *client, const Part *parts, size_t count) noexcept nogil:
+    # What the socket did not take; False when there is no memory for it.
+    cdef Parcel *rest
+    cdef size_t at, copied
+    for at in range(count):
+        copied = parts[at].length if parts[at].mapping == NULL else 0
+        rest = make_parcel(client, copied)
+        if rest == NULL:
+            return False
+        if copied:
+            memcpy(rest.bytes, parts[at].start, copied)
+            post(client, rest, 0, copied)
+        else:
+            rest.fd = parts[at].mapping.fd
+            post(client, rest, place_of(parts[at].mapping, parts[at].start), parts[at].length)
+    return True
+
+
 cdef bint send_staged(Station *station, Client *client, int flags) noexcept nogil:
-    cdef char *start = station.stage + REPLY_ROOM
-    cdef size_t length = station.staged, done = 0
+    part_stage(station)
+    cdef size_t count = station.parted, done = 0
+    cdef Part *parts = station.parts
     cdef ssize_t sent
-    station.staged = 0
-    while done < length:
-        sent = send(client.fd, start + done, length - done, flags)
+    clear_stage(station)
+    while done < count:
+        if count - done == 1:
+            sent = send(client.fd, parts[done].start, parts[done].length, flags)
+        else:
+            sent = send_parts(client, parts + done, count - done, flags)
         if sent >= 0:
-            done += sent
+            done += drop_parts(parts + done, count - done, sent)
         elif not has_failed(station, client):
             break
-    if done == length or client.is_dead:
+    if done == count or client.is_dead:
         return not client.is_dead
-    cdef Parcel *rest = make_parcel(client, length - done)
-    if rest == NULL:
+    if not keep_parts(client, parts + done, count - done):
         end_client(station, client, STARVED)
-        return False
-    memcpy(rest.bytes, start + done, length - done)
-    post(client, rest, 0, length - done)
     return False
 
 

@@ -8,8 +8,11 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cimport cython
+
+from weakref import WeakValueDictionary
 
 from protocols.nbd.frames cimport ERROR_MOST, REPLY_ROOM, Request, make_rules
 from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post
@@ -23,12 +26,14 @@ from protocols.pump cimport (
     EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EVENTS, Pump, epoll_event, epoll_wait,
 )
 from storage.image cimport Image
+from storage.mapping cimport Mapping, close_mapping, open_mapping, watch_faults
 from storage.trace cimport Trace
 from storage.workers cimport Task, ring, take_done
 
 cdef enum:
     BATCH_REQUESTS = 1024  # of one batch, then Python has its turn: about three milliseconds of small reads
     BATCH_BYTES = 8 << 20  # likewise, for large ones
+    WATCH = 64  # replies from files in memory, then it is asked whether any had to wait
 
 REASONS = {
     DISCONNECTED: "disconnected",
@@ -41,10 +46,25 @@ REASONS = {
 }
 
 
+cdef class Mapped:
+    # An image in memory, for all of a pump's clients that read it.
+    cdef Mapping mapping
+    cdef Image image
+    cdef object __weakref__
+
+    def __cinit__(self, Image image not None):
+        self.image = image
+        open_mapping(&self.mapping, image.size)
+
+    def __dealloc__(self):
+        close_mapping(&self.mapping)
+
+
 cdef class Seat:
     # Keeps a client's image, and the client itself, for as long as a task may use them.
     cdef Client *client
     cdef Image image
+    cdef Mapped mapped
     cdef Trace trace
     cdef uint64_t number
 
@@ -83,6 +103,12 @@ cdef void line_up(Station *station, epoll_event *events, int count) noexcept nog
         if events[at].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
             client.saw_end = True
         make_ready(station, client)
+
+
+cdef double seconds() noexcept nogil:
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec + time.tv_nsec / 1e9
 
 
 cdef void serve_line(Station *station, epoll_event *events, int count) noexcept nogil:
@@ -152,12 +178,14 @@ cdef class NbdPump(Pump):
     cdef object limits
     cdef dict seats  # by number; the dead stay until their tasks are back
     cdef list leaving  # seats whose end was told
+    cdef object mapped  # images in memory, by the number of the image, for as long as a seat has it
     cdef uint64_t last_seat
 
     def __cinit__(self, limits, *, workers):
         self.limits = limits
         self.seats = {}
         self.leaving = []
+        self.mapped = WeakValueDictionary()
         self.station.epoll = self.epoll
         self.station.lane = &self.lane
         self.station.requests_most = limits.requests_in_flight
@@ -192,6 +220,9 @@ cdef class NbdPump(Pump):
         client.fd = sock.fileno()
         client.is_readable = True
         make_rules(&client.rules, agreement, self.limits)
+        if client.rules.is_read_only and not image.writable:
+            seat.mapped = self._mapped(image)
+            client.mapping = &seat.mapped.mapping
         keep_first(client, first_bytes)
         with nogil:
             self.enter()
@@ -206,6 +237,12 @@ cdef class NbdPump(Pump):
         finally:
             self.leave()
         return seat.number
+
+    cdef Mapped _mapped(self, Image image):
+        cdef Mapped mapped = self.mapped.get(id(image))  # which keeps the image: its number is nobody else's
+        if mapped is None:
+            mapped = self.mapped[id(image)] = Mapped(image)
+        return mapped
 
     def answer(self, uint64_t number, bytes reply not None):
         self.require_open()
@@ -238,7 +275,10 @@ cdef class NbdPump(Pump):
             self.leave()
 
     cdef bint serve(self, epoll_event *events, int count) noexcept nogil:
+        self.station.now = seconds()
         serve_line(&self.station, events, count)
+        if self.station.belief.gathered >= WATCH:
+            watch_faults(&self.station.belief, self.station.now)
         return self.station.notes != NULL or self.station.ended != NULL
 
     cdef list tell(self):

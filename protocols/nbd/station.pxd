@@ -3,6 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from protocols.nbd.frames cimport Refusal, Request, Rules
 from storage.trace cimport Record
+from storage.mapping cimport Belief, Mapping
 from storage.workers cimport Lane, Task
 
 cdef enum:
@@ -14,6 +15,7 @@ cdef enum:
     TURN_REQUESTS = 64  # of one client, then it is the next one's turn
     HAND_OVER_COST = 7  # requests' worth of a turn to give one to the workers: a burst of cold reads is many turns
     TURN_BYTES = 256 << 10  # likewise; with 1 MiB a client beside a bulk reader waited three times as long
+    PARTS_MOST = 2 * TURN_REQUESTS  # a header and its data for each
     TASKS_MOST = 32  # of one client among the workers: a deep queue of cold reads leaves room for others'
 
 cdef enum Ending:
@@ -38,6 +40,12 @@ cdef struct Parcel:
     uint64_t at  # of bytes or of the file: what is still to be sent
     uint64_t end
 
+# A part of the replies that are about to be sent: of the stage, or of a file in memory.
+cdef struct Part:
+    const char *start
+    size_t length
+    const Mapping *mapping  # NULL: it is the stage's
+
 # A BLOCK_STATUS on its way to Python, or a command that failed.
 cdef struct Note:
     Client *client
@@ -49,6 +57,7 @@ cdef struct Client:
     int fd
     Ending ending
     void *image  # an Image; the seat's, which outlives the client
+    Mapping *mapping  # of its file; NULL: its replies are copied
     void *seat
     Record *trace  # of its reads; the seat's; NULL: nobody asks
     Rules rules
@@ -96,6 +105,12 @@ cdef struct Station:
     size_t in_end
     char *stage
     size_t staged
+    Part parts[PARTS_MOST]
+    uint32_t parted
+    size_t staged_parts  # bytes of the stage that are in parts
+    size_t mapped  # bytes of files in memory that are
+    double now
+    Belief belief
     # who is next
     Client *ready
     Client *ready_tail

@@ -15,12 +15,13 @@ from protocols.nbd.frames cimport (
     KIND_WRITE, KIND_WRITE_ZEROES, REPLY_ROOM, REQUEST_SIZE, build_error, build_header, build_read, build_success,
     check_request, error_of, holds_data, is_read_plain, parse_request, reply_begin,
 )
-from protocols.nbd.outbox cimport end_client, make_parcel, make_ready, post, send_file, send_outbox, send_stage
+from protocols.nbd.outbox cimport clear_stage, end_client, make_parcel, make_ready, post, send_file, send_outbox, send_stage, stage_mapped
 from protocols.nbd.station cimport (
-    DISCONNECTED, HAND_OVER_COST, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, RECEIVE, RESET, SENDFILE_LEAST, STARVED, TASKS_MOST,
+    DISCONNECTED, HAND_OVER_COST, HUNG_UP, INLINE_MOST, LIVES, MALFORMED, PARTS_MOST, RECEIVE, RESET, SENDFILE_LEAST, STARVED, TASKS_MOST,
     TURN_BYTES, TURN_REQUESTS, Client, Note, Parcel, Request, Station,
 )
 from storage.image cimport Image, Place
+from storage.mapping cimport find_mapped
 from storage.trace cimport note_read
 from storage.workers cimport (
     TASK_FLUSH, TASK_PUNCH, TASK_READ, TASK_TRIM, TASK_WARM, TASK_WRITE, TASK_ZERO, TaskKind, submit,
@@ -212,9 +213,21 @@ cdef Step read_placed(Station *station, Client *client, const Place *place) noex
     return GO_ON if send_file(station, client, place.fd, place.offset, request.length) else STOP
 
 
+cdef Step read_mapped(Station *station, Client *client, const char *data) noexcept nogil:
+    # A header here, its data from a file in memory.
+    cdef Request *request = &client.request
+    begin_request(station, client)
+    client.bytes_read += request.length
+    station.done_bytes += request.length
+    station.staged += build_header(stage_end(station), request, &client.rules)
+    stage_mapped(station, client.mapping, data, request.length)
+    return GO_ON
+
+
 cdef Step read_now(Station *station, Client *client) noexcept nogil:
     cdef Request *request = &client.request
     cdef Place place
+    cdef const char *data
     # What a writable image holds may change before the socket is done with its pages.
     if (
         request.length >= SENDFILE_LEAST
@@ -223,6 +236,11 @@ cdef Step read_now(Station *station, Client *client) noexcept nogil:
         and (<Image> client.image).place(request.offset, request.length, &place) == 0
     ):
         return read_placed(station, client, &place)
+    data = find_mapped(client.mapping, client.image, &station.belief, station.now, request.offset, request.length) if (
+        client.mapping != NULL and is_read_plain(request, &client.rules)
+    ) else NULL
+    if data != NULL:
+        return read_mapped(station, client, data)
     return read_copied(station, client)
 
 
@@ -348,20 +366,24 @@ cdef bint is_turn_over(Station *station, uint64_t requests, uint64_t bytes) noex
     return station.done_requests - requests >= TURN_REQUESTS or station.done_bytes - bytes >= TURN_BYTES
 
 
+cdef bint is_stage_full(const Station *station) noexcept nogil:
+    return station.staged + station.mapped >= station.gather or station.parted > PARTS_MOST - 3
+
+
 cdef void take_turn(Station *station, Client *client) noexcept nogil:
     cdef uint64_t requests = station.done_requests, bytes = station.done_bytes
     if not send_outbox(station, client):
         return  # parked: the socket's next event readies it
     unpack(station, client)
     while advance(station, client) == GO_ON:
-        if station.staged >= station.gather and not send_stage(station, client):
+        if is_stage_full(station) and not send_stage(station, client):
             break
         if is_turn_over(station, requests, bytes):
             make_ready(station, client)
             break
     if not client.is_dead and station.staged:
         send_stage(station, client)
-    station.staged = 0
+    clear_stage(station)
     if client.ending != LIVES:
         end_client(station, client, client.ending)
     put_away(station, client)

@@ -342,6 +342,54 @@ def test_large_reads_come_from_the_page_cache(bench: Bench, tmp_path: Path, stru
     assert found == {n: whole[at : at + size] for n, (at, size) in enumerate(ranges)}
 
 
+def warm_file(path: Path, content: bytes = CONTENT) -> FileImage:
+    """A file in the page cache."""
+    path.write_bytes(content)
+    return FileImage(path)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_small_reads_are_sent_from_the_file_in_memory(bench: Bench, tmp_path: Path, structured: bool) -> None:
+    """More of them than the socket takes, to a client that reads late: each reply whole, in order, with its bytes."""
+    image = warm_file(tmp_path / "root")
+    dice = random.Random(7)
+    wanted = {cookie: (dice.randrange(SIZE - 4096), dice.choice([1, 512, 4095, 4096])) for cookie in range(4000)}
+    flags = 4 if structured else 0  # DF: one chunk each
+    asked = b"".join(
+        peer.request(READ, cookie=cookie, offset=offset, length=length, flags=flags)
+        for cookie, (offset, length) in wanted.items()
+    )
+    client = bench.join(image, structured=structured)
+    got = bytearray()
+    client.send(asked[: 512 * 28])
+    bench.run()
+    head = 20 + 8 if structured else 16
+    got += bench.take(client, sum(head + length for _, length in wanted.values()), asked[512 * 28 :])
+    at = 0
+    for cookie, (offset, length) in wanted.items():
+        assert int.from_bytes(got[at + 8 : at + 16], "big") == cookie
+        assert got[at + head : at + head + length] == CONTENT[offset : offset + length]
+        at += head + length
+
+
+def test_a_file_in_memory_that_is_cut_short_ends_its_client(bench: Bench, tmp_path: Path) -> None:
+    """What was in memory is believed to be for a second; then its reader ends, and the next is told of an error."""
+    path = tmp_path / "root"
+    for _ in range(20):  # on a machine that stops for a second between two reads nothing is believed any more
+        image = warm_file(path)
+        client, another = bench.join(image), bench.join(image)
+        reply = bench.take(client, 16 + 4096, peer.request(READ, cookie=1, offset=MIB, length=4096))
+        assert reply[16:] == CONTENT[MIB : MIB + 4096]
+        os.truncate(path, 512)
+        client.send(peer.request(READ, cookie=2, offset=MIB, length=4096))
+        if not receive_slowly(client):
+            break
+    bench.run_until_closed(1)
+    assert bench.closed() == ["image_shortened"]
+    got = bench.take(another, 16, peer.request(READ, cookie=3, offset=MIB, length=4096))
+    assert int.from_bytes(got[4:8], "big") == 5  # EIO
+
+
 def test_a_file_that_shrinks_under_a_reply_ends_its_client(bench: Bench, tmp_path: Path) -> None:
     """The header promised bytes that are no more: only the end of the connection says so."""
     path = tmp_path / "root"
