@@ -69,7 +69,6 @@ class Prefetcher:
     def want(self, entry: Entry) -> None:
         """A machine is on its way to this image."""
         if self._clock() >= self._rested.get(entry.name, 0.0):
-            self._rested[entry.name] = self._clock() + self._limits.rest_seconds
             self._wanted[entry.name] = entry
             self._called.set()
 
@@ -96,15 +95,17 @@ class Prefetcher:
         began = self._clock()
         try:
             known = await in_thread(thread, self._lists.load, entry.name, entry.image.version)
+            if not known.ranges:
+                return  # and no rest: the first boot may be over within it
+            self._rested[entry.name] = began + self._limits.rest_seconds
             fetched = await self._fetch(thread, entry.image, known)
         except (OSError, StorageError) as failure:
             log.warning("prefetch_failed", image=entry.name, reason=str(failure))
             return
         self.counts["replays"] += 1
         self.counts["bytes"] += fetched
-        if known.ranges:
-            seconds = round(self._clock() - began, 3)
-            log.info("image_prefetched", image=entry.name, bytes=fetched, ranges=len(known.ranges), seconds=seconds)
+        seconds = round(self._clock() - began, 3)
+        log.info("image_prefetched", image=entry.name, bytes=fetched, ranges=len(known.ranges), seconds=seconds)
 
     async def _fetch(self, thread: ThreadPoolExecutor, image: FileImage, known: BootList) -> int:
         fetched, budget = 0, min(self._limits.bytes, free_memory() // 2)

@@ -6,6 +6,7 @@ disk: the image on a slow disk and not in memory; boot, forget what was read, bo
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import statistics
@@ -16,13 +17,13 @@ from pathlib import Path
 
 from appliance.heat import BootHeat
 from appliance.hotlist import fetch_heat, save_sort_file
-from appliance.status import Place
+from appliance.status import Place, fetch
 from deploy.demo.tree import IMAGE_NAME, DemoTree
 from deploy.lab.client import Client
 from deploy.lab.console import Mark
 from deploy.lab.disk import slow_disk
 from deploy.lab.errors import LabError
-from deploy.lab.lab import Lab
+from deploy.lab.lab import POLL_INTERVAL, Lab
 from deploy.lab.network import Network
 from deploy.lab.plan import plan_clients
 from deploy.lab.run import demo_tree, new_run_folder
@@ -113,11 +114,21 @@ class OnSlowDisk(Rootwire):
         os.close(file)
 
 
+async def hashed(socket: Path) -> None:
+    """Wait until the appliance has made the images' checksums, for which it reads all of them."""
+    while True:
+        images = json.loads(await fetch(Place(socket), "api/images"))
+        if all(image["sha256"] for image in images):
+            return
+        await asyncio.sleep(POLL_INTERVAL)
+
+
 async def boot_twice(folder: Path, tree: DemoTree) -> tuple[Client, Client]:
     """A boot of which nothing is known, and one after it, both from a disk of which nothing is in memory."""
     lab = Lab(folder, tree, PLANS, make_server=OnSlowDisk)
     async with lab:
         assert isinstance(lab.server, OnSlowDisk)  # noqa: S101  # just made
+        await hashed(lab.server.socket)
         lab.server.forget()
         first = await boot(lab)
         lab.server.forget()
