@@ -75,14 +75,10 @@ def save_sort_file(report: HeatReport, path: Path) -> int:
 
 
 def ordered_names(report: HeatReport) -> Iterator[bytes]:
-    """Files in the order of the first read of their blocks; then those that only their fragment may have been for.
-
-    A fragment holds the ends of many files, and who reads it may have wanted any of them.
-    """
-    for wanted in ("file", "fragment"):
-        for part in report["ranges"]:
-            if part["part"] == wanted:
-                yield from map(os.fsencode, part["names"])
+    """Files in the order of the first read; those whose ends share a fragment come with its first read, all of them."""
+    for part in report["ranges"]:
+        if part["part"] in ("file", "fragment"):
+            yield from map(os.fsencode, part["names"])
 
 
 def heat_view(report: HeatReport) -> RenderableType:
