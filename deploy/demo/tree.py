@@ -64,6 +64,11 @@ class DemoTree:
         """The squashfs root."""
         return self.root / "image" / IMAGE_NAME
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that a boot server is given."""
+        return (self.kernel, self.initrd, self.image)
+
 
 def build_tree(folder: Path, steps: Steps, initrd: BuildInitrd, initrd_inputs: str) -> DemoTree:
     """The demo tree in `folder`, made as far as it is missing or out of date; a minute or two the first time.
@@ -72,7 +77,7 @@ def build_tree(folder: Path, steps: Steps, initrd: BuildInitrd, initrd_inputs: s
     Raises: LabError when a tool fails.
     """
     folder.mkdir(exist_ok=True)
-    with _locked(folder / "lock"):
+    with locked(folder / "lock"):
         builder = Builder(folder)
         with steps.step("demo: kernel") as show:
             package = _resolve_kernel()
@@ -103,8 +108,8 @@ class Builder:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Only one build at a time: a second run waits here for the first one's tree."""
+def locked(path: Path) -> Iterator[None]:
+    """Only one build of what `path` stands for at a time: a second run waits here for the first one's."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -190,7 +195,7 @@ def _make_root(folder: Path, show: Progress) -> None:
     made.unlink(missing_ok=True)
     install, pack = _root_commands(root, made)
     run_tool(install, show=show)
-    _add_demo_files(root)
+    add_demo_files(root)
     show("packing it as squashfs")
     run_tool(pack)
     (folder / "tree/image").mkdir(parents=True, exist_ok=True)
@@ -200,7 +205,7 @@ def _make_root(folder: Path, show: Progress) -> None:
     show(f"{IMAGE_NAME}, {image.stat().st_size / 1e6:.0f} MB")
 
 
-def _add_demo_files(root: Path) -> None:
+def add_demo_files(root: Path) -> None:
     """The demo's own init in place of none (minbase has no init), and the list of files it reads."""
     shutil.copy(INIT, root / "usr/sbin/init")
     (root / "usr/sbin/init").chmod(0o755)

@@ -9,9 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from deploy.demo.tree import DemoTree
 from deploy.lab.client import Client, qemu_command, run_client
 from deploy.lab.errors import LabError
 from deploy.lab.network import ADVERTISED_PREFIX, DHCP_RANGE, Network
@@ -27,11 +26,26 @@ OnChange = Callable[[Client], None]
 MakeServer = Callable[[Network, Path, Path, Path], BootServer]  # network, tree, configuration, log
 
 
+class BootTree(Protocol):
+    """What is served: files below a root, which the lab links into a tree of its own."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that the files' places are counted from."""
+        ...
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files, below `root`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LabSettings:
     """How a lab is set up, beside its clients."""
 
     loss: int = 0  # per cent of packets lost, each way
+    limit: float = BOOT_LIMIT  # seconds each client gets; with loss it gets LOSSY_BOOT_LIMIT
     boot: BootSettings = field(default_factory=BootSettings)
 
 
@@ -53,9 +67,9 @@ def one_failure() -> Iterator[None]:
         raise failure from None
 
 
-def link_tree(tree: DemoTree, root: Path) -> None:
+def link_tree(tree: BootTree, root: Path) -> None:
     """A tree of this lab's own, of hard links: what clients upload, or a test adds, stays out of the others."""
-    for source in (tree.kernel, tree.initrd, tree.image):
+    for source in tree.files:
         target = root / source.relative_to(tree.root)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.link(source, target)
@@ -67,7 +81,7 @@ class Lab:
     def __init__(
         self,
         folder: Path,
-        tree: DemoTree,
+        tree: BootTree,
         plans: Sequence[ClientPlan],
         settings: LabSettings | None = None,
         make_server: MakeServer = Rootwire,
@@ -120,7 +134,7 @@ class Lab:
 
     async def boot_clients(self, clients: Sequence[Client], on_change: OnChange = lambda client: None) -> None:
         """Like boot, with clients the caller has already in hand."""
-        limit = LOSSY_BOOT_LIMIT if self.settings.loss else BOOT_LIMIT
+        limit = LOSSY_BOOT_LIMIT if self.settings.loss else self.settings.limit
         turns = asyncio.Semaphore(bearable(self.plans, cores=os.cpu_count() or 1, available_mib=available_mib()))
 
         async def take_turn(client: Client) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.demo.checksum import expected_md5
+from deploy.demo.images import ImageTree, build_images
 from deploy.demo.tree import DemoTree, build_tree
 from deploy.lab.client import Client
 from deploy.lab.initrd import build_client_initrd, initrd_inputs
@@ -63,6 +64,12 @@ def demo_tree() -> DemoTree:
     """The demo tree, the one of deploy/run: made here if it is not there yet."""
     _require_root_and_tools()
     return build_tree(DEMO, Lines(), build_client_initrd, initrd_inputs())
+
+
+@pytest.fixture(scope="session")
+def image_trees(demo_tree: DemoTree) -> dict[str, ImageTree]:
+    """Trees with one image each that boots by itself, by the kind of its initrd; they have the demo's kernel."""
+    return build_images(DEMO / "images", DEMO / "kernel", (DEMO / "kernel.made").read_text(), Lines())
 
 
 @pytest.fixture(scope="session")
