@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from deploy.benchmark.cells import Cell, Inside, Metric
 
 OURS = "rootwire"
+FLOOR = "floor"  # tests/bench/floor.c: no rival but a limit, that of the kernel and the load
 PLAIN = "plain file"  # what a file inside an image is compared with
 GB = 1e9
 LOAD_BOUND = 0.1  # idle share of the load's core below which the load may be what was measured
@@ -117,7 +118,7 @@ def _compare(figures: Mapping[str, Mapping[str, float]], cell: Cell, unit: str, 
         (value, server, name)
         for name in (cell.name, *cell.rivals)
         for server, value in figures.get(name, {}).items()
-        if server != OURS
+        if server not in (OURS, FLOOR)
     ]
     best = (max if at_least else min)(rivals, key=lambda rival: rival[0], default=None)
     ours = here.get(OURS)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.benchmark.arithmetic import OURS
+from deploy.benchmark import generators
+from deploy.benchmark.arithmetic import FLOOR, OURS
 from deploy.benchmark.errors import BenchmarkError
 from deploy.benchmark.fixture import BOOT_FILE, IMAGE, Fixture
 
@@ -40,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server of one protocol, and its Debian package, None for ours.
+    """A server of one protocol, and its Debian package, None for those of this repository.
 
     `command` is made for its place; `target` is its AoE shelf and slot.
     """
@@ -108,6 +109,11 @@ def _atftpd(place: Place) -> list[str]:
     return [place.program("atftpd"), "--daemon", "--no-fork", *who, *where]
 
 
+def _floor(place: Place) -> list[str]:
+    program = generators.build(FLOOR, place.packages.with_name("generators"))
+    return [str(program), "--address", place.address, "--file", str(place.fixture.tree / BOOT_FILE)]
+
+
 def _vblade(place: Place) -> list[str]:
     return [place.program("vblade"), "-r", "1", "1", place.interface, str(place.fixture.image)]
 
@@ -141,6 +147,7 @@ CONTENDERS: dict[str, tuple[Contender, ...]] = {
         Contender("dnsmasq", _dnsmasq, "dnsmasq-base"),
         Contender("tftpd-hpa", _tftpd_hpa, "tftpd-hpa"),
         Contender("atftpd", _atftpd, "atftpd"),
+        Contender(FLOOR, _floor),
     ),
     "aoe": (_OURS, Contender("vblade", _vblade, "vblade", target=(1, 1))),
     "http": (_OURS, Contender("nginx", _nginx, "nginx")),

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +23,13 @@ from storage.image import BytesImage, FileImage, Image
 from tests.protocols.network import cable, fresh_network
 
 CONTENT = random.Random(3).randbytes(300_000 // 512 * 512)
+BLOCKS = CONTENT[
+    : 6 * 1428 + 1
+]  # many times over in SECONDS, on the slowest machine too
 SECONDS = 0.3
+
+
+OpenRead = Callable[[str, str], Awaitable[Image]]
 
 
 class Server(Protocol):
@@ -68,9 +75,22 @@ async def content(*_: object) -> Image:
     return BytesImage(CONTENT)
 
 
+async def blocks(*_: object) -> Image:
+    """A small one."""
+    return BytesImage(BLOCKS)
+
+
 async def refuse(*_: object) -> Any:
     """Nobody writes."""
     raise PermissionError
+
+
+def free_port() -> int:
+    """A UDP port that nobody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Events(list[Any]):
@@ -104,10 +124,10 @@ async def nbd() -> AsyncIterator[tuple[list[str], Events]]:
 
 
 @asynccontextmanager
-async def tftp() -> AsyncIterator[tuple[list[str], Events]]:
+async def tftp(open_read: OpenRead = content) -> AsyncIterator[tuple[list[str], Events]]:
     """A TFTP server: how it is reached, and its events."""
     events = Events()
-    server = TftpServer(open_read=content, open_write=refuse, report=events.report)
+    server = TftpServer(open_read=open_read, open_write=refuse, report=events.report)
     await server.bind("127.0.0.1", 0)
     async with serving(server):
         yield ["--port", str(server.port), "--file", "linux", "--blksize", "1428"], events
@@ -153,16 +173,36 @@ async def test_nbd_without_comparing_counts_the_same(programs: Path) -> None:
 @pytest.mark.parametrize("window", [1, 4, 16])
 async def test_tftp_counts_what_was_served(window: int, how: str, programs: Path, same: str) -> None:
     """Whole files arrive, in order and with the right bytes; each client is served."""
-    async with tftp() as (where, events):
+    async with tftp(blocks) as (where, events):
         words = [*where, "--clients", "3", "--windowsize", str(window), how, same]
         load = await run(build("tftp", programs), words, seconds=SECONDS)
         await events.arrived(TransferFinished, 1)
     completed = [e for e in events if isinstance(e, TransferFinished) and e.outcome == "completed"]
     assert load.served == 3
     assert completed
-    assert {event.size for event in completed} == {len(CONTENT)}
-    assert load.bytes > len(CONTENT)
-    assert (load.requests - 1) * 1428 // 2 < load.bytes <= load.requests * 1428
+    assert {event.size for event in completed} == {len(BLOCKS)}
+    assert load.bytes > len(BLOCKS)
+    assert load.requests * 1428 // 2 < load.bytes <= load.requests * 1428
+
+
+@pytest.mark.parametrize("size", [1, 1428 * 3, 1428 * 3 + 1])
+async def test_the_floor_serves_whole_files(size: int, programs: Path, tmp_path: Path) -> None:
+    """What the table has as a limit is a real server: curl gets the file's very bytes from it."""
+    (tmp_path / "file").write_bytes(CONTENT[:size])
+    words = ["--address", "127.0.0.1", "--port", str(free_port()), "--file", str(tmp_path / "file")]
+    floor = await asyncio.create_subprocess_exec(str(build("floor", programs)), *words, stdout=asyncio.subprocess.PIPE)
+    assert floor.stdout is not None
+    try:
+        assert await floor.stdout.readline() == b"start\n"
+        url = f"tftp://127.0.0.1:{words[3]}/any"
+        command = ("curl", "--silent", "--show-error", "--tftp-blksize", "1428", "--max-time", "60", url)
+        curl = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        got, _ = await curl.communicate()
+    finally:
+        floor.terminate()
+        await floor.wait()
+    assert curl.returncode == 0
+    assert got == CONTENT[:size]
 
 
 async def test_http_counts_what_was_served(programs: Path, same: str) -> None:
