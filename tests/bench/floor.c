@@ -1,7 +1,7 @@
 /* The least a TFTP server can do (RFC 1350, 2348): one file from memory, a socket a client, a call to take each
- * acknowledgement and a call to send the next block; no timers, no windows, no other file, and no
- * sleep. What it reaches is what the
- * kernel and the load leave for any server that is asked block by block. Prints "start" once it can be asked. */
+ * acknowledgement and a call to send the next block; no timers, no windows, no other file, and no sleep. What it
+ * reaches is what the kernel and the load leave for any server that is asked block by block. Prints "start" once it
+ * can be asked. */
 #include "bench.h"
 
 #define EVENTS 256
