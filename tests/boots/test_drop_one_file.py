@@ -46,7 +46,11 @@ INSIDE = "image/{image}/-/boot/initrd.img-"
 RAM = ("config", "kernel", "initrd", "root loading", "root connected")
 OWN = ("config", "kernel", "initrd", "client config", "root connected")
 
+CONNECTED = ("config", "kernel", "initrd", "root connected")
+
 WAYS = {
+    "kiwi-overlay-nbd": Way("kiwi", ClientPlan(0, "bios", "nbd", "pxelinux"), "nbd {image}", CONNECTED, INSIDE),
+    "kiwi-overlay-aoe": Way("kiwi", ClientPlan(0, "uefi", "aoe"), "aoe e0.1", CONNECTED, INSIDE),
     "livenet": Way("livenet", ClientPlan(0, "bios", "ram", "ipxe"), "ram {image}", RAM, INSIDE),
     "live-boot": Way("live-boot", ClientPlan(0, "bios", "ram", "pxelinux"), "ram {image}.squashfs", RAM, INSIDE),
     "own": Way("bare", ClientPlan(0, "bios", "nbd", "ipxe"), "nbd {image}", OWN, "initrd/{image}"),
