@@ -1,10 +1,10 @@
 /* The least a TFTP server can do (RFC 1350, 2348): one file from memory, a socket a client, a call to take each
- * acknowledgement and a call to send the next block; no timers, no windows, no other file, and no sleep. What it
- * reaches is what the kernel and the load leave for any server that is asked block by block. Prints "start" once it
- * can be asked. */
+ * acknowledgement and a call to send the next block; no timers, no windows, no other file. What it reaches is what the
+ * kernel and the load leave for any server that is asked block by block. Prints "start" once it can be asked. */
 #include "bench.h"
 
 #define EVENTS 256
+#define LOOK_AGAIN_NS 200000ull /* to be woken takes longer than a block */
 #define CLIENTS_MOST 65536
 #define BLOCK_MAX 65464 /* RFC 2348 */
 
@@ -94,8 +94,13 @@ int main(int argc, char **argv)
     epoll = epoll_create1(EPOLL_CLOEXEC);
     int door = open_socket((uint16_t)port);
     announce_start();
-    for (;;) {
+    for (uint64_t busy = now_ns();;) {
         int ready = epoll_wait(epoll, events, EVENTS, 0);
+        uint64_t now = now_ns();
+        if (ready > 0)
+            busy = now;
+        else if (now - busy > LOOK_AGAIN_NS) /* others are measured on this core, too */
+            ready = epoll_wait(epoll, events, EVENTS, -1);
         for (int i = 0; i < ready; i++)
             on_readable((int)events[i].data.u32, door);
     }
