@@ -23,9 +23,7 @@ from storage.image import BytesImage, FileImage, Image
 from tests.protocols.network import cable, fresh_network
 
 CONTENT = random.Random(3).randbytes(300_000 // 512 * 512)
-BLOCKS = CONTENT[
-    : 6 * 1428 + 1
-]  # many times over in SECONDS, on the slowest machine too
+BLOCKS = CONTENT[: 6 * 1428 + 1]  # many times over in SECONDS, on the slowest machine too
 SECONDS = 0.3
 
 
