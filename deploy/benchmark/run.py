@@ -42,6 +42,7 @@ def run(arguments: Arguments, console: Console) -> int:
         # Before the measuring, which takes long: what can't be said afterwards is said now.
         place = None if arguments.markdown is None else _place(arguments.markdown)
         with_peers = [protocol for protocol in plan.protocols if plan.cells(protocol)]
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
         measured = versions(with_peers, FOLDER / "packages" / "versions")
         results = asyncio.run(_measure(plan, console))
     except (BenchmarkError, OSError) as failure:
