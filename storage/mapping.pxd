@@ -10,9 +10,6 @@ cdef struct Mapping:
     void *mapped
     size_t mapped_length
     int fd  # of the file
-    uint64_t room  # parts that may be believed to be there: half of what may be mapped
-    uint64_t present  # parts that are
-    uint64_t held  # parts that were before, and may be mapped still
 
 # How well what is believed has proved true.
 cdef struct Belief:
@@ -20,7 +17,7 @@ cdef struct Belief:
     long faults  # of the pump's thread, that waited for a disk
     uint64_t gathered  # replies sent from mapped files since those were looked at
 
-cdef int open_mapping(Mapping *mapping, uint64_t size, uint64_t most) except -1
+cdef int open_mapping(Mapping *mapping, uint64_t size) except -1
 cdef void close_mapping(Mapping *mapping) noexcept nogil
 cdef const char *find_mapped(
     Mapping *mapping, void *image, const Belief *belief, double now, uint64_t offset, size_t length

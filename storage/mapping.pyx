@@ -23,8 +23,6 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
     void *mmap(void *where, size_t length, int protection, int flags, int fd, long offset)
     int munmap(void *where, size_t length)
-    int MADV_DONTNEED
-    int madvise(void *where, size_t length, int advice)
 
 cdef extern from *:
     """
@@ -53,11 +51,9 @@ cdef uint64_t parts_of(const Mapping *mapping) noexcept nogil:
     return (mapping.size + PART - 1) // PART
 
 
-cdef int open_mapping(Mapping *mapping, uint64_t size, uint64_t most) except -1:
-    # For an image that nobody writes: those bytes may be elsewhere from one moment to the next. What is mapped counts
-    # as the process's memory, though it is the page cache: at most so many bytes of it.
+cdef int open_mapping(Mapping *mapping, uint64_t size) except -1:
+    # For an image that nobody writes: those bytes may be elsewhere from one moment to the next.
     mapping.size = size
-    mapping.room = max(<uint64_t> 1, most // PART // 2)
     mapping.parts = <uint8_t *> calloc(parts_of(mapping) + 1, 1)
     if mapping.parts == NULL:
         raise MemoryError
@@ -97,25 +93,6 @@ cdef uint8_t look_for(Mapping *mapping, void *image, uint64_t part) noexcept nog
     return PRESENT
 
 
-cdef void begin_anew(Mapping *mapping, double now) noexcept nogil:
-    # Other parts may be mapped from now on, where there was no room for all.
-    memset(mapping.parts, UNKNOWN, parts_of(mapping))
-    mapping.believed = now + BELIEF
-    mapping.held += mapping.present
-    mapping.present = 0
-    if mapping.held > mapping.room:
-        madvise(mapping.mapped, mapping.mapped_length, MADV_DONTNEED)
-        mapping.held = 0
-
-
-cdef uint8_t admit(Mapping *mapping, void *image, uint64_t part) noexcept nogil:
-    cdef uint8_t found = ABSENT
-    if mapping.present < mapping.room:
-        found = look_for(mapping, image, part)
-        mapping.present += found == PRESENT
-    return found
-
-
 cdef const char *find_mapped(
     Mapping *mapping, void *image, const Belief *belief, double now, uint64_t offset, size_t length
 ) noexcept nogil:
@@ -124,10 +101,11 @@ cdef const char *find_mapped(
     if mapping.parts == NULL or not 0 < length <= LARGEST or now < belief.doubted:
         return NULL
     if now >= mapping.believed:
-        begin_anew(mapping, now)
+        memset(mapping.parts, UNKNOWN, parts_of(mapping))
+        mapping.believed = now + BELIEF
     for part in range(offset // PART, (offset + length - 1) // PART + 1):
         if mapping.parts[part] == UNKNOWN:
-            mapping.parts[part] = admit(mapping, image, part)
+            mapping.parts[part] = look_for(mapping, image, part)
         if mapping.parts[part] == ABSENT:
             return NULL
     return mapping.start + offset

@@ -39,7 +39,6 @@ cdef enum:
     TOLD_MOST = 64  # events of one `tell`: under 2 ms of Python's work, then the loop has its turn
 
 
-cdef uint64_t MAPPED_MOST = 1 << 30  # bytes of each disk: a call to read one costs a third of all a reply does
 cdef double TURN = 0.002  # seconds of one batch, however slowly its frames come: Python may wait for its end
 
 
@@ -58,7 +57,7 @@ cdef class Seat:
         self.disk.sectors = sectors
         self.disk.is_writable = image.writable
         if not image.writable:
-            open_mapping(&self.disk.mapping, sectors * SECTOR, MAPPED_MOST)
+            open_mapping(&self.disk.mapping, sectors * SECTOR)
 
     def __dealloc__(self):
         if self.disk != NULL:

@@ -33,7 +33,6 @@ from storage.workers cimport Task, ring, take_done
 cdef enum:
     BATCH_REQUESTS = 1024  # of one batch, then Python has its turn: about three milliseconds of small reads
     BATCH_BYTES = 8 << 20  # likewise, for large ones
-    MAPPED_MOST = 32 << 20  # bytes of each image: what many clients read while they boot
     WATCH = 64  # replies from files in memory, then it is asked whether any had to wait
 
 REASONS = {
@@ -55,7 +54,7 @@ cdef class Mapped:
 
     def __cinit__(self, Image image not None):
         self.image = image
-        open_mapping(&self.mapping, image.size, MAPPED_MOST)
+        open_mapping(&self.mapping, image.size)
 
     def __dealloc__(self):
         close_mapping(&self.mapping)
