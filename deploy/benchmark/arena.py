@@ -10,6 +10,7 @@ A control group per server says what it uses, however many processes it forks, a
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from deploy.benchmark.errors import BenchmarkError
 GRACE = 5.0  # seconds a server gets to end by itself before it is killed
 POLL = 0.05  # seconds between looks at whether it has
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
+OWN_PAGES = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", re.M)  # of /proc/PID/status
 
 
 def _ip(*words: str) -> None:
@@ -72,11 +73,15 @@ class Group:
         return int(first.removeprefix("usage_usec ")) / 1e6
 
     def memory(self) -> int:
-        """Resident bytes of its processes; memory that they share counts for each."""
+        """Bytes that its processes hold: their own pages and shared memory, which counts for each.
+
+        Pages of files that they have mapped are not among them: the page cache has those with any server, and gives
+        them up when somebody needs the room.
+        """
         total = 0
         for pid in self.pids():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
-                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+                total += sum(map(int, OWN_PAGES.findall(Path(f"/proc/{pid}/status").read_text()))) * 1024
         return total
 
     def fetched(self) -> int:
