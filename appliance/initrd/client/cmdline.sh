@@ -21,6 +21,9 @@ take_cmdline_word() {
     init=*) init=$value ;;
     panic=*) is_number "${value#-}" && panic=$value ;;
     rw | ro) root_access=$1 ;;
+    NBDROOT=*) cmdline_nbdroot=$value ;;
+    AOEROOT=*) cmdline_aoeroot=$value ;;
+    rootwire.poll=*) is_number "$value" && poll_seconds=$value ;;
     rootwire.debug) debug=1 ;;
     esac
 }

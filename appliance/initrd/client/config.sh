@@ -72,29 +72,16 @@ parse_config() {
     done < "$1"
 }
 
-# take_config_value KEY VALUE: the keys this client acts on. As in KIWI, the later of two equal keys wins.
-take_config_value() {
-    taken_count=$((taken_count + 1))
-    case $1 in
-    IMAGE) config_image=$2 ;;
-    NBDROOT) config_nbdroot=$2 ;;
-    AOEROOT) config_aoeroot=$2 ;;
-    UNIONFS_CONFIG) config_unionfs=$2 ;;
-    kiwiserver | SERVER) kiwiserver=$2 ;;
-    kiwiservertype | SERVERTYPE) kiwiservertype=$2 ;;
-    *) say "config: $1 is not used by this client yet" ;;
-    esac
-}
-
 refuse_config_line() {
     refused_count=$((refused_count + 1))
     [ $refused_count -gt $REFUSALS_SHOWN ] || say "config: line $1 left out, $3: $(show "$2")"
 }
 
-# read_config FILE: into the config_ variables.
+# read_config FILE NAME: into the config_ variables, over what they hold.
 read_config() {
     taken_count=0 refused_count=0
+    : > "$RUN/lists"
     parse_config "$1" take_config_value refuse_config_line
     [ $refused_count -le $REFUSALS_SHOWN ] || say "config: $refused_count lines left out in all"
-    [ $taken_count -gt 0 ] || fail "$config_name on $server holds no KEY=value line: correct the file"
+    [ $taken_count -gt 0 ] || fail "$2 on $from holds no KEY=value line: correct the file"
 }

@@ -2,6 +2,7 @@
 
 ANSWER_SECONDS=10   # for a small file: a full house of machines booting delays answers by less
 SMALL_BLOCKS=128    # of 512 bytes: real configurations have a few hundred bytes; more is a wrong file
+PATIENCE_SECONDS='1 2 4 8 15'   # between attempts: a server that is starting gets half a minute
 DEFAULT_BLKSIZE=512 # of TFTP, as KIWI asks for configurations
 time_limit=
 
@@ -85,4 +86,18 @@ why_no_answer() {
     '' | Terminated) reason="nothing came in $ANSWER_SECONDS s" ;;
     esac
     show "$reason"
+}
+
+# fetch_patiently PATH FILE: a small file; 1 when the server has none. One that doesn't answer is asked again.
+fetch_patiently() {
+    local seconds reason status
+    for seconds in $PATIENCE_SECONDS 0; do
+        fetch_small "$1" "$2"
+        status=$?
+        [ $status -eq 2 ] || return $status
+        reason="$1: $from does not answer ($(why_no_answer))"
+        [ "$seconds" -ne 0 ] || fail "$reason: check the server"
+        say "$reason: asking again in $seconds s"
+        sleep "$seconds"
+    done
 }

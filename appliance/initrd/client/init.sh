@@ -11,7 +11,10 @@
 # fragment
 # - the server is kiwiserver=, else ip='s second field, else DHCP's: no ping, no look-up of tftp.<domain>
 # - a read-only file system gets an overlay in memory even without UNIONFS_CONFIG
-# Not yet: registration, groups, hardware maps, CONF, disks, swap, write exports, NFS.
+# - a machine nobody has a configuration for registers, asks for an hour, then begins anew
+# - every hardware map that lists the machine counts, not only the first of HARDWARE_MAP
+# - ERROR_INTERRUPT ends the boot with its text; there is a shell only with rootwire.debug
+# Not yet: CONF, disks, swap, write exports, NFS.
 
 set -u
 export PATH=/bin:/sbin
@@ -20,7 +23,9 @@ IFS='
 LIB=/lib/rootwire
 RUN=/run/rootwire
 
-for library in console state values cmdline config network fetch lookup filesystem ram nbd aoe handover; do
+LIBRARIES='console state values cmdline config keys groups network fetch register lookup
+    filesystem ram nbd aoe handover'
+for library in $LIBRARIES; do
     . "$LIB/$library.sh"
 done
 
@@ -56,7 +61,9 @@ main() {
     start_network
     choose_server
     look_up_config
-    read_config "$RUN/config"
+    read_config "$RUN/config" "$config_name"
+    apply_hardware_maps "$machine_mac"
+    apply_overwrites
     choose_server # the configuration may name another
     open_root
     mount_root

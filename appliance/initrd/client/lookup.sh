@@ -1,12 +1,10 @@
 # Which configuration is this machine's: KIWI's look-up order, from the most particular to the default.
 
-LOOKUP_SECONDS='1 2 4 8 15'   # between rounds over all names: a server that is starting gets half a minute
-
-# config_names MAC ADDRESS: one name a line: MAC in capitals, group, the address in hex shortened digit by digit,
+# config_names MAC ADDRESS: one name a line: MAC (in capitals), group, the address in hex shortened digit by digit,
 # default.
 config_names() {
     local hex digits
-    printf 'config.%s\nconfig.group\n' "$(printf '%s' "$1" | tr 'a-f' 'A-F')"
+    printf 'config.%s\nconfig.group\n' "$1"
     hex=$(IFS=. && printf '%02X' $2)
     for digits in 8 7 6 5 4 3 2 1; do printf "config.%.${digits}s\n" "$hex"; done
     printf 'config.default\n'
@@ -22,28 +20,33 @@ find_config() {
         1) continue ;;
         2) return 2 ;;
         esac
-        if [ "$name" = config.group ]; then
-            say 'config: KIWI/config.group is there, but groups come later: going on with the next name'
-            continue
-        fi
         config_name=KIWI/$name
-        return 0
+        [ "$name" = config.group ] || return 0
+        find_group "$1"
+        case $? in
+        0) return 0 ;;
+        2) return 2 ;;
+        esac
     done
+    config_name=
     return 1
 }
 
+# look_up_config: until there is one. A server that answers and has none is asked for one by registering.
 look_up_config() {
-    local mac seconds
-    read -r mac < "$CARDS/$nic/address"
-    for seconds in $LOOKUP_SECONDS 0; do
-        find_config "$mac" "$lease_ip"
+    local seconds
+    read -r machine_mac < "$CARDS/$nic/address"
+    machine_mac=$(printf '%s' "$machine_mac" | tr 'a-f' 'A-F')
+    for seconds in $PATIENCE_SECONDS 0; do
+        find_config "$machine_mac" "$lease_ip"
         case $? in
-        0) say "config $config_name from $from" && return ;;
-        1) reason="no KIWI/config.* for $mac on $from" ;;
-        *) reason="$from does not answer ($(why_no_answer))" ;;
+        0) break ;;
+        1) await_enrolment "$machine_mac" && break ;;
         esac
+        reason="$from does not answer ($(why_no_answer))"
+        [ "$seconds" -ne 0 ] || fail "$reason: check the server"
         say "$reason: looking again in $seconds s"
         sleep "$seconds"
     done
-    fail "$reason: check the server"
+    say "config $config_name from $from"
 }

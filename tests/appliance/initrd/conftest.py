@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import appliance.initrd
+from tests.appliance.initrd.stubs import STUBS, Stub
 
 CLIENT = Path(appliance.initrd.__file__).parent / "client"
 LIBRARIES = sorted(path.name for path in CLIENT.glob("*.sh") if path.name not in {"init.sh", "lease.sh", "console.sh"})
@@ -34,6 +35,28 @@ def shell(tool: Callable[[str], str], tmp_path: Path) -> Shell:
             timeout=60,
             check=False,
         )
+
+    return run
+
+
+MAC = "52:54:00:A1:B2:C3"
+ADDRESS = "10.11.0.57"
+FIND = 'find_config "$1" "$2"; status=$?; printf "%s %s" $status "$config_name"'
+
+
+@pytest.fixture(params=["http", "tftp"])
+def look_up(request: pytest.FixtureRequest, shell: Shell) -> Callable[..., tuple[Stub, str, str]]:
+    """look_up(files): run find_config against a server with these files; the stub, the outcome, what was said."""
+    kind: str = request.param
+
+    def run(files: dict[str, bytes]) -> tuple[Stub, str, str]:
+        served = {f"/{name.replace(':', '%3a')}" if kind == "http" else name: data for name, data in files.items()}
+        with STUBS[kind](Stub(served)) as stub:
+            setup = f"server=127.0.0.1:{stub.port}; kiwiservertype={kind}; from={kind}://test\n"
+            done = shell(setup + FIND, MAC, ADDRESS)
+        said, _, outcome = done.stdout.decode().rpartition("\n")
+        stub.asked = [name.lstrip("/").replace("%3a", ":") for name in stub.asked]
+        return stub, outcome, said
 
     return run
 

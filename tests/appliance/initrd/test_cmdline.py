@@ -8,10 +8,22 @@ from tests.appliance.initrd.conftest import Shell
 
 PRINT = (
     'parse_cmdline "$1"; printf "%s|" "$kiwiserver" "$kiwiservertype" "$ip_server" "$bootif" "$init" "$root_access"'
-    ' "$debug" "$panic"'
+    ' "$debug" "$panic" "$cmdline_nbdroot" "$cmdline_aoeroot" "$poll_seconds"'
 )
-DEFAULTS = ["", "tftp", "", "", "", "", "", "30"]
-NAMES = ["kiwiserver", "kiwiservertype", "ip_server", "bootif", "init", "root_access", "debug", "panic"]
+DEFAULTS = ["", "tftp", "", "", "", "", "", "30", "", "", "60"]
+NAMES = [
+    "kiwiserver",
+    "kiwiservertype",
+    "ip_server",
+    "bootif",
+    "init",
+    "root_access",
+    "debug",
+    "panic",
+    "nbd",
+    "aoe",
+    "poll",
+]
 
 
 @pytest.mark.parametrize(
@@ -27,6 +39,9 @@ NAMES = ["kiwiserver", "kiwiservertype", "ip_server", "bootif", "init", "root_ac
         ("BOOTIF=01-52-54-00-77-00-0A", {"bootif": "01-52-54-00-77-00-0A"}),
         ("init=/bin/bash rw", {"init": "/bin/bash", "root_access": "rw"}),
         ("panic=5 rootwire.debug", {"panic": "5", "debug": "1"}),
+        ("NBDROOT=a;b AOEROOT=/dev/etherd/e0.1", {"nbd": "a;b", "aoe": "/dev/etherd/e0.1"}),
+        ("rootwire.poll=2", {"poll": "2"}),
+        ("rootwire.poll=$(reboot)", {}),
         ("panic=-1", {"panic": "-1"}),
         ("panic=08", {}),
         ("panic=$(reboot)", {}),

@@ -98,7 +98,7 @@ def test_value_is_taken_as_text(shell: Shell, tmp_path: Path, line: bytes, value
 )
 def test_other_lines_are_refused_by_name(shell: Shell, tmp_path: Path, line: bytes, reason: bytes) -> None:
     """Number, text and reason are said; the lines after it still count."""
-    script = 'read_config "$1"; say "$config_image"'
+    script = 'read_config "$1" name; say "$config_image"'
     file = tmp_path / "config"
     file.write_bytes(line + b"\nIMAGE='kept'\n")
     said = shell(script, file).stdout.splitlines()
@@ -138,18 +138,18 @@ def test_only_a_few_refusals_are_shown(shell: Shell, tmp_path: Path) -> None:
     """A web page in place of a configuration gives a handful of lines and a count, then the clear failure."""
     file = tmp_path / "config"
     file.write_text("<p>no such file</p>\n" * 40)
-    done = shell('config_name=KIWI/config.default server=10.0.0.1; read_config "$1"', file)
+    done = shell('from=tftp://10.0.0.1; read_config "$1" KIWI/config.default', file)
     assert done.returncode == 9
     assert len(done.stdout.splitlines()) == 7
     assert b"config: 40 lines left out in all" in done.stdout
-    assert b"FAILED: KIWI/config.default on 10.0.0.1 holds no KEY=value line" in done.stdout
+    assert b"FAILED: KIWI/config.default on tftp://10.0.0.1 holds no KEY=value line" in done.stdout
 
 
 def test_shown_text_cannot_drive_the_terminal(shell: Shell, tmp_path: Path) -> None:
     """Control characters of a refused line don't reach the console."""
     file = tmp_path / "config"
     file.write_bytes(b"\x1b[2Jhello\x07\nIMAGE=x\n")
-    assert b": [2Jhello\n" in shell('read_config "$1"', file).stdout
+    assert b": [2Jhello\n" in shell('read_config "$1" name', file).stdout
 
 
 def test_known_keys_are_kept_and_others_named(shell: Shell, tmp_path: Path) -> None:
@@ -158,5 +158,7 @@ def test_known_keys_are_kept_and_others_named(shell: Shell, tmp_path: Path) -> N
     file.write_text(
         "NBDROOT='a'\nNBDROOT='10.0.0.1;root'\nAOEROOT=x\nUNIONFS_CONFIG=y\nkiwiserver=10.9.9.9\nCONF='c'\n"
     )
-    said = shell('read_config "$1"; say "$config_nbdroot $config_aoeroot $config_unionfs $kiwiserver"', file).stdout
+    said = shell(
+        'read_config "$1" name; say "$config_nbdroot $config_aoeroot $config_unionfs $kiwiserver"', file
+    ).stdout
     assert said == b"rootwire: config: CONF is not used by this client yet\nrootwire: 10.0.0.1;root x y 10.9.9.9\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.appliance.initrd.conftest import Shell
-from tests.appliance.initrd.test_lookup import Stub, http_stub, tftp_stub
+from tests.appliance.initrd.stubs import Stub, http_stub, tftp_stub
 
 
 @pytest.mark.parametrize(
