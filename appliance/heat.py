@@ -1,7 +1,8 @@
 """Reads named by file: what a boot reads of its root, in order, with bytes and times, and as the API says it.
 
 Names are text, each byte that is no UTF-8 as U+DC80 to U+DCFF. Bytes and reads are those of the image, compressed as
-they are there; a block that is read again counts once.
+they are there; a block that is read again counts once. What a read brings along because it is rounded to whole sectors
+counts for the boot, but not for the files that it is of.
 """
 
 import os
@@ -52,6 +53,7 @@ class HeatReport(TypedDict):
 
 
 BLOCK = 128 << 10  # bytes; mksquashfs's block and Linux's readahead
+SECTOR_MOST = 4096  # bytes; no disk's logical sector is larger
 
 _Key = tuple[int, int, Part]
 
@@ -100,6 +102,7 @@ def first_reads(runs: Iterable[Run]) -> Iterator[tuple[int, int, float]]:
 def name_reads(recording: Recording, owners: Owners) -> list[_Heat]:
     """What a recording read, by owner, in the order of the first read. Takes milliseconds: not in the event loop."""
     found: dict[_Key, _Heat] = {}
+    sector = sector_of(recording.runs)
     for start, end, after in first_reads(recording.runs):
         at = start
         for owner in owners.within(start, end - start):
@@ -108,11 +111,29 @@ def name_reads(recording: Recording, owners: Owners) -> list[_Heat]:
                 continue
             if owner.offset > at:
                 _count(found, nobodys(at, owner.offset), owner.offset - at, after)
-            _count(found, owner, part, after)
+            if not is_neighbour(owner, part, sector):
+                _count(found, owner, part, after)
             at = min(end, owner.offset + owner.length)
         if at < end:
             _count(found, nobodys(at, end), end - at, after)
     return list(found.values())
+
+
+def sector_of(runs: Iterable[Run]) -> int:
+    """What the client's reads are rounded to: a power of two that all offsets and lengths are multiples of."""
+    bits = SECTOR_MOST
+    for offset, length, _, _ in runs:
+        bits |= offset | length
+    return bits & -bits
+
+
+def is_neighbour(owner: Owner, part: int, sector: int) -> bool:
+    """Whether so many bytes of a file were read only because the sector that they are in has others' as well.
+
+    Blocks are packed without gaps and read whole, in whole sectors: each read touches those that lie beside it. Tables
+    are read on: less than a sector of one is what was left of it.
+    """
+    return owner.part in (Part.FILE, Part.FRAGMENT) and part < min(sector, owner.length)
 
 
 def nobodys(start: int, end: int) -> Owner:

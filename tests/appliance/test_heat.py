@@ -2,7 +2,7 @@
 
 import random
 
-from appliance.heat import BLOCK, Covered, count_jumps, first_reads, report_heat, sum_up, touched_blocks
+from appliance.heat import BLOCK, Covered, count_jumps, first_reads, report_heat, sector_of, sum_up, touched_blocks
 from appliance.recording import Recording, Run
 from storage.squashfs.owners import Owner, Owners, Part
 
@@ -50,6 +50,32 @@ def test_names_need_not_be_text() -> None:
     """Bytes that are no UTF-8 survive JSON."""
     (part,) = report_heat("root", [recording((4000, 10, 0, 1))], OWNERS)["ranges"]
     assert part["names"] == ["odd\udcff"]
+
+
+def test_whoever_shares_a_sector_was_not_read() -> None:
+    """Only those of whom a sector or all was read: 1024 bytes, the most that all reads are whole numbers of."""
+    owners = Owners(
+        [b"before", b"wanted", b"tiny", b"behind"],
+        [(0, 5000, 0), (5000, 2500, 1), (7500, 50, 2), (8000, 9000, 3)],
+        [],
+        [Owner(Part.METADATA, 17000, 3000, (b"id table",))],
+    )
+    boot = recording((4096, 4096, 0, 1), (16384, 1024, 1, 1))
+    report = report_heat("root", [boot], owners)
+    assert [(part["names"], part["bytes"]) for part in report["ranges"]] == [
+        (["wanted"], 2500),
+        (["tiny"], 50),
+        ([], 450),
+        (["id table"], 408),
+    ]
+    assert report["boots"][0]["bytes"] == 5120
+
+
+def test_sectors_are_what_all_reads_are_rounded_to() -> None:
+    """A power of two, and no more than disks have."""
+    assert sector_of([(1024, 3072, 0, 1), (4096, 8192, 0, 1)]) == 1024
+    assert sector_of([(8192, 16384, 0, 1)]) == sector_of([]) == 4096
+    assert sector_of([(8192, 16385, 0, 1)]) == 1
 
 
 def test_what_is_read_again_counts_once() -> None:
