@@ -45,7 +45,7 @@ class PrefetchLimits:
 
 
 class Prefetcher:
-    """Learns from recordings, and replays what it learnt; all of it happens in `run`."""
+    """Learns from recordings, and replays what it learnt; all of it happens in `run`, and the rest in `keep`."""
 
     def __init__(
         self,
@@ -84,9 +84,10 @@ class Prefetcher:
                 await self._called.wait()
                 self._called.clear()
                 while self._learned:  # first, since a machine that starts again ends a recording, and wants its list
-                    recording = self._learned.pop(next(iter(self._learned)))
-                    if (known := self._find(recording.image)) is not None:
-                        await self._learn(thread, known, recording)
+                    name, recording = next(iter(self._learned.items()))
+                    await in_thread(thread, self._fold_in, recording)
+                    if self._learned[name] is recording:  # else a later one came meanwhile
+                        del self._learned[name]
                 while self._wanted:
                     entry = self._wanted.pop(next(iter(self._wanted)))
                     await self._replay(thread, entry)
@@ -115,13 +116,22 @@ class Prefetcher:
             fetched += await in_thread(thread, bring_in, image, window)
         return fetched
 
-    async def _learn(self, thread: ThreadPoolExecutor, entry: Entry, recording: Recording) -> None:
+    def keep(self) -> None:
+        """Learn what `run` did not get to before it was cancelled; may wait for the disk."""
+        for recording in self._learned.values():
+            self._fold_in(recording)
+        self._learned.clear()
+
+    def _fold_in(self, recording: Recording) -> None:
+        entry = self._find(recording.image)
+        if entry is None:
+            return
         name, version = entry.name, entry.image.version
         try:
-            known = await in_thread(thread, self._lists.load, name, version)
+            known = self._lists.load(name, version)
             if known.boots < self._limits.boots:
-                more = fold(known, ((start, end - start) for start, end, _ in first_reads(recording.runs)))
-                await in_thread(thread, self._lists.save, name, version, more)
+                reads = ((start, end - start) for start, end, _ in first_reads(recording.runs))
+                self._lists.save(name, version, fold(known, reads))
         except OSError as failure:
             log.warning("boot_list_failed", image=name, reason=str(failure))
 

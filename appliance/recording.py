@@ -103,6 +103,11 @@ class Recorder:
         for key in [key for key, tape in self._tapes.items() if now - tape.began >= self._limits.seconds]:
             self._finish(key)
 
+    def stop(self) -> None:
+        """End all of them, as they are."""
+        for key in list(self._tapes):
+            self._finish(key)
+
     def recordings(self, image: str, client: str | None = None) -> list[Recording]:
         """Those of an image, and of one client if one is named, oldest first; with those under way as they are now."""
         under_way = [self._recording(key, tape) for key, tape in self._tapes.items() if key[0] == image]

@@ -191,7 +191,15 @@ class Appliance:
             self._add_target(entry)
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled; what is being recorded then is kept."""
+        try:
+            await self._run_services()
+        finally:
+            self.recorder.stop()
+            if self._config.prefetch:
+                self.prefetcher.keep()
+
+    async def _run_services(self) -> None:
         async with asyncio.TaskGroup() as group:
             for service in (self.dhcp, self.tftp, self.http, self.nbd, self.aoe, self.arp):
                 group.create_task(service.run())

@@ -99,6 +99,18 @@ async def test_a_recording_becomes_the_list(catalog: Catalog, lists: BootLists) 
     assert known == BootList(2, ((0, 4096), (MIB, 4096)))
 
 
+async def test_what_comes_at_the_end_is_kept(catalog: Catalog, lists: BootLists) -> None:
+    """A recording that ended when the job no longer runs; an image that is gone is none."""
+    prefetcher = Prefetcher(lists, catalog.get)
+    async with running(prefetcher):
+        pass
+    prefetcher.learn(Recording("root", "a", 0.0, 1.0, ((MIB, 4096, 0, 1),), 0))
+    prefetcher.learn(Recording("gone", "a", 0.0, 1.0, ((MIB, 4096, 0, 1),), 0))
+    for _ in range(2):
+        prefetcher.keep()
+    assert lists.load("root", image_of(catalog).version) == BootList(1, ((MIB, 4096),))
+
+
 async def test_machines_that_start_together_are_one_replay(catalog: Catalog, lists: BootLists) -> None:
     """Until some time has passed; a boot of which nothing is known is none."""
     entry, now = catalog.get("root"), [0.0]

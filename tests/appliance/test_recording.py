@@ -143,6 +143,16 @@ def test_bounds_of_what_is_kept(recorder: Recorder) -> None:
     assert [one.client for one in recorder.recordings("root")] == [MAC, OTHER, "third"]
 
 
+def test_all_end_with_the_appliance(recorder: Recorder, told: list[Recording]) -> None:
+    """In the middle of boots: what was read so far is kept; who read nothing leaves nothing."""
+    traces = [recorder.open("root", MAC), recorder.open("root", OTHER)]
+    assert traces[0] is not None
+    traces[0].note(4096, 512)
+    recorder.stop()
+    assert [(one.client, [run[:2] for run in one.runs]) for one in told] == [(MAC, [(4096, 512)])]
+    assert all(trace is not None and trace.is_over for trace in traces)
+
+
 def test_dropped_reads_are_counted(recorder: Recorder) -> None:
     """A recording says that it is not whole."""
     trace = recorder.open("root", MAC)
