@@ -1,4 +1,4 @@
-"""The packet sockets of a pump: frames in by a ring that the kernel fills, replies out by the batch.
+"""The packet sockets of a pump: one whose frames come by a ring, one by which replies go out by the batch.
 
 Nothing of it is for Python.
 """

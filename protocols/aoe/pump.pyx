@@ -3,8 +3,7 @@
 
 A batch takes frames from the socket's ring (port.pyx), answers each ATA command at once where memory has its bytes
 (turn.pyx) or by way of the workers (wishes.pyx), and sends the replies together. Everything rare goes to Python
-(notes.pyx). The socket is one line that all initiators stand in, so what keeps one that floods from starving the
-others is that each frame costs little, and that what costs much is bounded for each machine.
+(notes.pyx). Initiators take turns, and what costs much is bounded for each.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -17,9 +16,8 @@ from errno import errorcode
 
 from protocols.aoe.accounts cimport Ledger
 from protocols.aoe.notes cimport drop_notes, take_notes
-from protocols.aoe.port cimport (
-    await_frame, close_port, count_missed, free_port, give_back, next_frame, open_port, send_queued, take_error,
-)
+from protocols.aoe.port cimport close_port, count_missed, free_port, open_port, send_queued, take_error
+from protocols.aoe.ring cimport await_frame, give_back, next_frame
 from protocols.aoe.station cimport (
     BATCH, CHUNK, ERRNO_MOST, LIST_MOST, NOTES_MOST, REPLY, SECTOR, SHORTEST, Disk, Port, Station, Wish, bucket_of,
 )
@@ -87,7 +85,7 @@ cdef void retire(Station *station, int epoll) noexcept nogil:
     while station.leaving != NULL:
         port = station.leaving
         station.leaving = port.next
-        epoll_ctl(epoll, EPOLL_CTL_DEL, port.fd, &unused)
+        epoll_ctl(epoll, EPOLL_CTL_DEL, port.ring.fd, &unused)
         station.tally.missed += count_missed(port)
         close_port(port)
         port.next = station.dead
@@ -100,12 +98,12 @@ cdef uint32_t drain(Station *station, uint32_t most) noexcept nogil:
     cdef size_t length = 0
     cdef uint32_t taken = 0
     while taken < most:
-        frame = next_frame(station, station.port, &length)
+        frame = next_frame(station, &station.port.ring, &length)
         if frame == NULL:
             break
         if length:
             take_frame(station, frame, length)
-        give_back(station.port)
+        give_back(&station.port.ring)
         taken += 1
     send_queued(station)
     return taken
@@ -119,12 +117,14 @@ cdef void serve_ring(Station *station) noexcept nogil:
         taken += last
         station.is_lively = station.is_lively or last > 1
         if not station.is_lively or station.lane.head != NULL or station.notes != NULL:
-            return
+            break
         if seconds() - station.now > TURN:
-            return
-        station.is_lively = await_frame(station.port, LOOK)
+            break
+        station.is_lively = await_frame(&station.port.ring, LOOK)
         if not station.is_lively:
-            return
+            break
+    if station.port.ring.held:
+        ring(station.lane)  # frames that are in line must be served though the socket may not say so
 
 
 cdef uint32_t list_macs(uint64_t *into, macs) except? 0:
@@ -179,7 +179,7 @@ cdef class AoePump(Pump):
         cdef Port *port = open_port(sock.fileno(), out.fileno())
         self.pause()
         try:
-            self.watch(port.fd, port, EPOLLIN)
+            self.watch(port.ring.fd, port, EPOLLIN)
             sock.detach()
             out.detach()
             if self.station.port != NULL:

@@ -22,7 +22,7 @@ cdef enum:
     SHORTEST = 60  # bytes of a frame, as link.py has it
     SECTOR = 512
     LIST_MOST = 255  # entries of a mask or a reservation: their counts are one byte
-    CHUNK = 64  # replies of one sendmmsg
+    CHUNK = 64  # replies of one sendmmsg, at most
     BATCH = 512  # frames of one batch, then Python has its turn: about two milliseconds
     NOTES_MOST = 256  # frames and events that wait for Python; a classroom that starts asks about so often at once
     NOTES_BYTES = 1 << 20  # of those frames
@@ -59,13 +59,35 @@ cdef struct Wish:
     uint8_t *reply
     size_t length  # of the reply, when all goes well
 
-# The sockets, and the ring of memory that the kernel puts frames into.
-cdef struct Port:
-    int fd  # receives
-    int out  # sends
-    char *ring
-    uint32_t at  # the next frame's slot
+cdef enum:
+    SLOTS = 4096  # of the ring: 250 machines with 16 requests each
+    LINES = 256  # machines share one where the hashes of their MACs meet
+
+# Frames that wait for their turn, by their slots, oldest first.
+cdef struct Line:
+    bint is_waiting
+    uint32_t head
+    uint32_t tail
+    Line *next  # of those that wait
+
+# Memory that the kernel puts frames into, and the lines that they are taken from.
+cdef struct Ring:
+    int fd
+    char *slots
     uint8_t *large  # a frame that no slot holds
+    uint32_t at  # the slot that the kernel fills next
+    uint32_t held  # slots in line
+    Line *first  # whose turn it is
+    Line *last
+    uint32_t sectors  # that the turn has had
+    uint64_t salt  # of the hash
+    Line lines[LINES + 1]  # and one for large frames
+    uint16_t following[SLOTS]  # the slot behind each in its line
+
+# The sockets: one receives, the other sends.
+cdef struct Port:
+    Ring ring
+    int out
     Port *next  # among those that are leaving, then of the dead
 
 cdef enum NoteKind:
@@ -117,6 +139,7 @@ cdef struct Station:
     uint8_t *stage
     size_t staged
     uint32_t queued
+    size_t queued_bytes
     mmsghdr messages[CHUNK]
     iovec pieces[2 * CHUNK]  # a reply, and data that is elsewhere
     Wish *owners[CHUNK]

@@ -249,17 +249,39 @@ def test_random_bytes_change_nothing_for_others(bench: Bench) -> None:
 
 
 def test_what_is_rare_waits_for_python_in_a_bounded_line(bench: Bench) -> None:
-    """One machine that floods has its part of the line, all together have the rest; the others are counted."""
+    """What finds no room there is counted."""
+    macs = [f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}" for number in range(300)]
+    for mac in macs:
+        bench.far.send(query(mac))
+    told = [event.frame for _ in range(5) for event in bench.pump.run(0) if isinstance(event, FrameCame)]
+    assert len(set(told)) == len(told) == 256
+    assert set(told) <= {query(mac) for mac in macs}
+    assert bench.pump.counts() == {"dropped_rare": 300 - 256}
+    assert bench.pump.counts() == {}
+
+
+def test_one_machine_has_its_part_of_what_waits_for_python(bench: Bench) -> None:
+    """One that floods leaves room for the others."""
     for _ in range(100):
         bench.far.send(query())
-    for number in range(300):
-        bench.far.send(query(f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"))
+    for number in range(16):
+        bench.far.send(query(f"02:00:00:00:00:{number:02x}"))
     told = [event.frame for _ in range(5) for event in bench.pump.run(0) if isinstance(event, FrameCame)]
-    assert len(told) == 256
-    assert told[:32] == [query()] * 32
-    assert len(set(told)) == 1 + 256 - 32
-    assert bench.pump.counts() == {"dropped_rare": 400 - 256}
-    assert bench.pump.counts() == {}
+    assert told.count(query()) == 32
+    assert len(told) == 32 + 16
+    assert bench.pump.counts() == {"dropped_rare": 100 - 32}
+
+
+def test_machines_take_turns(bench: Bench) -> None:
+    """Who asks for one sector does not wait for all that another asked before."""
+    others = [f"02:00:00:00:00:{number:02x}" for number in range(16)]
+    bench.add(BytesImage(CONTENT))
+    sent = [frame(READ, sectors=2) for _ in range(32)] + [frame(READ, mac=mac) for mac in others]
+    answered = [format_mac(answer[:6]) for answer in bench.ask(*sent)]
+    assert Counter(answered) == Counter({CLIENT: 32} | dict.fromkeys(others, 1))
+    first = answered[: 8 + 16]
+    # By chance one in 256 shares the line of the one that asks for much; not half of them.
+    assert sum(mac in first for mac in others) >= 8
 
 
 def test_large_frames_wait_for_python_up_to_a_megabyte(bench: Bench) -> None:
