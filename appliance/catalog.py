@@ -14,7 +14,7 @@ import structlog
 
 from appliance.errors import OperatorError
 from appliance.identity import Identity, identify
-from appliance.kiwi import is_safe_name
+from appliance.kiwi.names import is_safe_name
 from appliance.unpacked import UnpackedFiles
 from storage import squashfs
 from storage.errors import StorageError

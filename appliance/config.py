@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from appliance.catalog import CatalogLimits
 from appliance.errors import OperatorError
-from appliance.kiwi import is_safe_name
+from appliance.kiwi.names import is_safe_name
 from appliance.prefetch import PrefetchLimits
 from appliance.recording import HeatLimits
 from appliance.timeline import TimelineLimits

@@ -7,7 +7,8 @@ from appliance.config import BiosLoader, BootSettings, Config, MachineSettings, 
 from appliance.deployment.choices import ROOTS, Choices
 from appliance.deployment.survey import Deployment
 from appliance.errors import OperatorError
-from appliance.kiwi import client_config
+from appliance.kiwi.compiler import compile_config
+from appliance.kiwi.roots import root_config
 from appliance.menu import IPAPPEND_BOTH, Choice, Menu
 
 KERNEL_PATH = "boot/linux"  # KIWI's names; the menu refers to them
@@ -77,7 +78,7 @@ class Plans:
         if entry is None:
             return None
         root = self.for_machine(mac).root
-        return client_config(root, server=self._server, image=entry.name, target=entry.target)
+        return compile_config(root_config(root, image=entry.name, target=entry.target), self._server)
 
     def menu(self, mac: str | None) -> Menu:
         """The generated menu: boot/linux and boot/initrd, told who we are and that HTTP is the way to ask us."""

@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance import kiwi
 from appliance.catalog import Catalog, Entry
 from appliance.checksums import Checksums
 from appliance.deployment.choices import TREE_INITRDS
+from appliance.kiwi.names import DEFAULT, NO_VERSION, mac_asked_for, split_name
+from appliance.kiwi.sums import checksum_line
 from appliance.loaders import find_loader_file
 from appliance.menu import Menu, parse_pxelinux, render_ipxe, render_pxelinux
 from appliance.names import STATE, UPLOADS, normalise, split_inside
@@ -26,7 +27,6 @@ from storage.squashfs import Squashfs
 IMAGES = "image/"
 SQUASHFS_SUFFIX = ".squashfs"  # by which live-boot knows that what it fetches is a file system
 PXELINUX_DEFAULT = "pxelinux.cfg/default"
-KIWI_DEFAULT = "KIWI/config.default"
 MENU_MAX = 64 << 10  # bytes of an operator's menu that are read: PXELINUX's own limit
 
 _PXELINUX_MAC = re.compile(r"pxelinux\.cfg/01-((?:[0-9a-f]{2}-){5}[0-9a-f]{2})")
@@ -167,9 +167,9 @@ class Tree:
         return sorted(place.iterdir()) if place.is_dir() and place.resolve().is_relative_to(self._root) else []
 
     def _kiwi_config(self, path: str) -> Image | None:
-        if path == KIWI_DEFAULT:
+        if path == DEFAULT:
             return _generated(self._plans.kiwi_config(None))
-        mac = kiwi.mac_asked_for(path)
+        mac = mac_asked_for(path)
         if mac is None:
             return None
         written = self._written_configs()
@@ -183,7 +183,7 @@ class Tree:
     def _written_configs(self) -> dict[str, str]:
         """The operator's own KIWI/config.* files by the MAC they are for (or by their name when for none)."""
         names = [p.name for p in self._inside_folder(self._root / "KIWI") if p.name.startswith("config.")]
-        return {kiwi.mac_asked_for(f"KIWI/{name}") or name: f"KIWI/{name}" for name in names}
+        return {mac_asked_for(f"KIWI/{name}") or name: f"KIWI/{name}" for name in names}
 
     def _menu(self, path: str) -> Image | None:
         if path == PXELINUX_DEFAULT:
@@ -215,7 +215,7 @@ class Tree:
         if entry is None:
             return None
         sums = await self._checksums.get(entry)
-        return BytesImage(kiwi.checksum_line(sums.md5 if kind == "md5" else sums.sha256, entry.image.size))
+        return BytesImage(checksum_line(sums.md5 if kind == "md5" else sums.sha256, entry.image.size))
 
     def _unversioned_image(self, path: str) -> Image | None:
         entry = self._image_called(path.removeprefix(IMAGES)) if path.startswith(IMAGES) else None
@@ -223,8 +223,8 @@ class Tree:
 
     def _image_called(self, name: str) -> Entry | None:
         """The image of this name, or that KIWI's client calls so (NAME-0), or live-boot's (NAME.squashfs)."""
-        unversioned, version = kiwi.split_name(name)
-        other = unversioned if version == kiwi.NO_VERSION else name.removesuffix(SQUASHFS_SUFFIX)
+        unversioned, version = split_name(name)
+        other = unversioned if version == NO_VERSION else name.removesuffix(SQUASHFS_SUFFIX)
         return self._catalog.get(name) or self._catalog.get(other)
 
 

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from appliance.config import Config, load_config
-from appliance.kiwi import checksum_line, client_config
+from appliance.kiwi.compiler import compile_config
+from appliance.kiwi.roots import root_config
+from appliance.kiwi.sums import checksum_line
 from appliance.loaders import LOADER_FILES, SYSTEM
 from deploy.lab.errors import LabError
 from deploy.lab.network import BOX_ADDRESS, Network
@@ -97,7 +99,7 @@ class Peers:
         )
         (self._tree / "KIWI").mkdir()
         for mac, settings in config.machines.items():
-            text = client_config(settings.root or "nbd", server=BOX_ADDRESS, image=image.name, target=TARGET)
+            text = compile_config(root_config(settings.root or "nbd", image=image.name, target=TARGET), BOX_ADDRESS)
             (self._tree / "KIWI" / f"config.{mac.upper()}").write_bytes(text)
         with image.open("rb") as content:
             digest = hashlib.file_digest(content, "md5").hexdigest()
