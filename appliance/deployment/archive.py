@@ -1,7 +1,7 @@
 """An initramfs read from outside: cpio archives one after the other, plain or compressed, all of it hostile.
 
 What the kernel takes (its buffer-format.rst): "newc" archives with NULs between them, each plain or in a stream of
-gzip, xz, lzma, bzip2, zstd or LZ4's legacy format. Left out: LZO, links between files.
+gzip, xz, lzma, bzip2, zstd, lzop's LZO or LZ4's legacy format. Left out: links between files.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""Compressed streams of initramfs archives and kernel modules: six formats, one interface, chunk by chunk.
+"""Compressed streams of initramfs archives and kernel modules: seven formats, one interface, chunk by chunk.
 
 Whoever reads the chunks says when it is enough: a few bytes may unpack to terabytes.
 """
@@ -13,7 +13,9 @@ from typing import Protocol
 import lz4.block
 import zstandard
 
+from storage.errors import StorageError
 from storage.image import Image
+from storage.squashfs.codecs import unpack_block
 
 CHUNK = 64 << 10  # bytes read at a time, and unpacked where the library lets us say so
 MAGIC_LENGTH = 6  # of the longest
@@ -22,6 +24,13 @@ ZSTD_PIECE = 512  # bytes handed to zstd at once: each 4 may stand for 128 KiB, 
 LZ4_MAGIC = b"\x02\x21\x4c\x18"
 LZ4_BLOCK = 8 << 20  # bytes that each block of the legacy format unpacks to, the last excepted
 LZ4_PACKED_MOST = LZ4_BLOCK + LZ4_BLOCK // 255 + 16  # bytes of a block that could not be compressed
+LZO_MAGIC = b"\x89LZO\0\r\n\x1a\n"
+LZO_BLOCK = 256 << 10  # bytes that a block unpacks to: lzop's, and the kernel's limit
+LZO_HEADER_MOST = 9 + 32 + 255 + 4  # bytes: magic, numbers, the file's name and a checksum
+LZO_FILTERED = 0x800  # flags: four bytes about a filter come behind them
+LZO_UNPACKED_SUMS = 0x101  # flags: Adler-32 and CRC-32 of a block, each four bytes behind its sizes
+LZO_PACKED_SUMS = 0x202  # likewise of a packed one
+LZO_COMPRESSOR = 3  # squashfs's number of the same algorithm
 
 
 class ArchiveError(Exception):
@@ -167,6 +176,64 @@ class _Lz4:
         return unpacked
 
 
+class _Lzo:
+    """Blocks behind their sizes and sums, up to a size of 0; lzop's format (kernel lib/decompress_unlzo.c)."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._flags: int | None = None  # until the header was read
+        self.is_done = False
+
+    @property
+    def unused(self) -> int:
+        return len(self._rest)
+
+    def unpack(self, piece: bytes) -> Iterator[bytes]:
+        self._rest += piece
+        if self._flags is None:
+            self._flags = self._take_header()
+        if self._flags is not None:
+            yield from self._blocks(self._flags)
+        if not piece and not self.is_done:
+            raise ArchiveError("is cut off")
+
+    def _take_header(self) -> int | None:
+        """Its flags; None while it is not all there."""
+        head = bytes(self._rest[:LZO_HEADER_MOST])
+        version = int.from_bytes(head[9:11], "big")
+        is_new = version >= 0x0940  # has the version it needs, the level, and the upper half of the time
+        at = 17 if is_new else 14
+        flags = int.from_bytes(head[at : at + 4], "big")
+        at += 4 + (4 if flags & LZO_FILTERED else 0) + (12 if is_new else 8)
+        if len(head) <= at or len(head) < (end := at + 1 + head[at] + 4):
+            return None
+        del self._rest[:end]
+        return flags
+
+    def _blocks(self, flags: int) -> Iterator[bytes]:
+        while len(self._rest) >= 4 and not self.is_done:
+            size, packed_size = (int.from_bytes(self._rest[at : at + 4], "big") for at in (0, 4))
+            if size == 0:
+                del self._rest[:4]
+                self.is_done = True
+                return
+            if not 0 < size <= LZO_BLOCK or packed_size > size:
+                raise ArchiveError("is damaged: a block has no such size")
+            sums = flags & (LZO_UNPACKED_SUMS | (LZO_PACKED_SUMS if packed_size < size else 0))
+            start = 8 + 4 * sums.bit_count()
+            if len(self._rest) < start + packed_size:
+                return
+            packed = bytes(self._rest[start : start + packed_size])
+            del self._rest[: start + packed_size]
+            yield packed if packed_size == size else self._unpack_block(packed, size)
+
+    def _unpack_block(self, packed: bytes, size: int) -> bytes:
+        try:
+            return unpack_block(LZO_COMPRESSOR, packed, size)
+        except StorageError as failure:
+            raise ArchiveError(f"is damaged: {failure}") from failure
+
+
 def _lzma() -> Unpacker:
     return _Standard(lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=WINDOW_MOST))
 
@@ -178,6 +245,7 @@ UNPACKERS: tuple[tuple[bytes, Callable[[], Unpacker]], ...] = (
     (b"BZh", lambda: _Standard(bz2.BZ2Decompressor())),
     (b"\x28\xb5\x2f\xfd", _Zstd),
     (LZ4_MAGIC, _Lz4),
+    (LZO_MAGIC[:MAGIC_LENGTH], _Lzo),
 )
 
 

@@ -44,6 +44,15 @@ def lz4_legacy(data: bytes) -> bytes:
     return b"\x02\x21\x4c\x18" + b"".join(struct.pack("<I", len(block)) + block for block in blocks)
 
 
+LZOP_HEADER = bytes.fromhex("894c5a4f000d0a1a0a104020a0094003090300000d000000006b035be600000000002b860325")  # lzop -9
+
+
+def lzop(data: bytes) -> bytes:
+    """As lzop packs what can't be made smaller: blocks of 256 KiB, each behind two sizes and one sum."""
+    blocks = (data[at : at + (256 << 10)] for at in range(0, len(data), 256 << 10))
+    return LZOP_HEADER + b"".join(struct.pack(">III", len(b), len(b), 0) + b for b in blocks) + bytes(4)
+
+
 def zstd(data: bytes) -> bytes:
     """One frame of zstd."""
     return zstandard.ZstdCompressor().compress(data)
@@ -57,6 +66,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "bzip2": bz2.compress,
     "zstd": zstd,
     "lz4": lz4_legacy,
+    "lzo": lzop,
 }
 
 

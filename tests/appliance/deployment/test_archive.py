@@ -14,7 +14,7 @@ from appliance.deployment.archive import Member, read_members
 from appliance.deployment.streams import ArchiveError
 from appliance.initrd.cpio import build_archive, file
 from storage.image import BytesImage
-from tests.appliance.deployment.archives import PACKERS, archive
+from tests.appliance.deployment.archives import LZOP_HEADER, PACKERS, archive
 
 FILES = {"etc/motd": b"hello", "kernel/x86/microcode/AuthenticAMD.bin": random.Random(4).randbytes(300_000)}
 
@@ -93,7 +93,29 @@ def test_what_is_no_initramfs_is_refused_with_the_reason(content: bytes, why: st
         members(content)
 
 
-@pytest.mark.parametrize("packer", ["gzip", "xz", "bzip2", "zstd", "lz4"])
+LZOP_BLOCK = bytes.fromhex(  # what lzop -9 made of the archive of a file "a" of 700 times "1"
+    "000004000000004f0196b28e13303746003130a0009c00023831413430340100312b340001324243302005010032e3016100312000009c0000"
+    "2bac0c3e020031302015010042e00108545241494c455221212100203a000011000000000000"
+)
+
+
+def test_packed_blocks_of_lzop_are_unpacked() -> None:
+    """By the reader of squashfs's LZO; byte by byte as at once; a spoilt one is damaged."""
+    content = LZOP_HEADER + LZOP_BLOCK
+    assert members(content) == {"a": b"1" * 700}
+    for spoilt in (bytes([content[60] ^ 255]), b""):
+        with pytest.raises(ArchiveError):
+            members(content[:60] + spoilt + content[61:])
+
+
+def test_headers_and_blocks_of_lzop_may_have_more_in_them() -> None:
+    """Four bytes about a filter in the one; a second sum, of the packed bytes, in the others."""
+    flags = int.from_bytes(LZOP_HEADER[17:21], "big") | 0xA00
+    head = LZOP_HEADER[:17] + flags.to_bytes(4, "big") + bytes(4) + LZOP_HEADER[21:]
+    assert members(head + LZOP_BLOCK[:12] + bytes(4) + LZOP_BLOCK[12:]) == {"a": b"1" * 700}
+
+
+@pytest.mark.parametrize("packer", ["gzip", "xz", "bzip2", "zstd", "lz4", "lzo"])
 def test_a_bomb_is_put_down(packer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Zeros without end unpack up to the limit, in chunks, and no further."""
     monkeypatch.setattr(reader, "UNPACKED_MOST", 4 << 20)
