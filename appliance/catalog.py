@@ -6,7 +6,7 @@ it. What a squashfs holds can be had file by file.
 """
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,7 +164,7 @@ class Catalog:
     def refresh(self) -> tuple[list[Entry], dict[str, str]]:
         """Take up new files; returns them, and what is new to say of files that are no images, by name.
 
-        An image once served keeps its address and its bytes until the appliance starts again: a client that runs
+        An image once served keeps its address and its file until the appliance starts again: a client that runs
         from it would otherwise read half of one file and half of another.
         """
         added: list[Entry] = []
@@ -183,6 +183,24 @@ class Catalog:
         self._complaints = complaints
         return added, fresh
 
+    def follow(self, identities: Mapping[str, Identity | None]) -> None:
+        """Open anew those images whose file was written to: it has another size, other files in it, another version.
+
+        `identities` says what each open file is now. Who has an image open keeps it as it was, and so does one that
+        is no image any more, which may be because the writing is not over. May wait for the disk.
+        """
+        for name, now in identities.items():
+            entry = self._entries.get(name)
+            if entry is None or now is None or now == entry.identity:
+                continue
+            try:
+                image, identity, kind = self._look_at(name)
+            except NotAnImageError:
+                continue
+            if identity is not None and identity.inode == now.inode:  # else another file has its name
+                fresh = Entry(name, kind, image, entry.shelf, entry.slot, Contents(name, image), identity)
+                self._entries = {**self._entries, name: fresh}
+
     def _candidates(self) -> list[str]:
         if not self._folder.is_dir():
             return []
@@ -198,11 +216,13 @@ class Catalog:
             raise NotAnImageError("has a name that clients can't take: rename it with letters, digits and . _ + -")
         if len(self._entries) >= self._limits.max_images:
             raise NotAnImageError(f"is one more than limits.catalog.max_images = {self._limits.max_images}")
-        try:
-            image = FileImage(self._folder / name)
-            identity = identify(image.fileno())
-            kind = "raw" if name in self._raw else recognise(image)
-        except (OSError, StorageError) as failure:
-            raise NotAnImageError(f"can't be read: {failure}") from failure
+        image, identity, kind = self._look_at(name)
         shelf, slot = divmod(len(self._entries) + 1, SLOTS_PER_SHELF)
         return Entry(name, kind, image, shelf, slot, Contents(name, image), identity)
+
+    def _look_at(self, name: str) -> tuple[FileImage, Identity | None, str]:
+        try:
+            image = FileImage(self._folder / name)
+            return image, identify(image.fileno()), "raw" if name in self._raw else recognise(image)
+        except (OSError, StorageError) as failure:
+            raise NotAnImageError(f"can't be read: {failure}") from failure

@@ -22,6 +22,7 @@ class Changes:
 
     def __init__(self) -> None:
         self._changed: dict[str, str] = {}  # by the image's name, a key of REMEDIES
+        self._served: dict[str, Identity | None] = {}  # what each was when it was first looked at
 
     def look(self, entries: Iterable[Entry]) -> Mapping[str, Identity | None]:
         """What each image's open file is now; may wait for the disk."""
@@ -31,7 +32,7 @@ class Changes:
                 identities[entry.name] = now = identify(entry.image.fileno())
             except OSError:  # its disk is away, which those who read it are told
                 continue
-            how = _compare(entry, now)
+            how = _compare(Path(entry.image.path), self._served.setdefault(entry.name, entry.identity), now)
             if how is None:
                 self._changed.pop(entry.name, None)
             elif self._changed.get(entry.name) != how:
@@ -44,13 +45,13 @@ class Changes:
         return self._changed.get(name)
 
 
-def _compare(entry: Entry, now: Identity | None) -> str | None:
-    if now != entry.identity:
+def _compare(path: Path, served: Identity | None, now: Identity | None) -> str | None:
+    if now != served:
         return "rewritten"
     if now is None:
         return None
     try:
-        there = identify(Path(entry.image.path))
+        there = identify(path)
     except OSError:  # the name leads nowhere any more
         return "removed"
     return None if there is not None and there.inode == now.inode else "replaced"

@@ -275,7 +275,9 @@ class Appliance:
                 )
             for name, why in complaints.items():
                 log.warning("image_ignored", image=name, reason=why)
-            self.checksums.look(await asyncio.to_thread(self.changes.look, list(self.catalog)))
+            identities = await asyncio.to_thread(self.changes.look, list(self.catalog))
+            await asyncio.to_thread(self.catalog.follow, identities)
+            self.checksums.look(identities)
             await asyncio.sleep(self._config.limits_for("catalog", CatalogLimits).refresh_seconds)
 
     async def _deploy_images(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from appliance.catalog import Catalog, CatalogLimits
+from appliance.changes import Changes
 from appliance.errors import OperatorError
 from tests.storage.squashfs.trees import make_image
 
@@ -85,6 +86,58 @@ def test_a_replaced_image_keeps_its_bytes_for_those_who_run_from_it(folder: Path
     entry = catalog.get("a-1")
     assert entry is not None
     assert entry.image.read_at(0, 4) == bytes(4)
+
+
+def look(catalog: Catalog) -> None:
+    """As the appliance does every few seconds."""
+    catalog.follow(Changes().look(catalog))
+
+
+def test_an_image_written_in_place_is_opened_anew(folder: Path) -> None:
+    """At its address, with its new size and a new version; who had it open keeps what he had, as far as it is there."""
+    catalog = Catalog(folder)
+    catalog.load()
+    old = catalog.get("a-1")
+    with (folder / "a-1").open("ab") as file:
+        file.write(b"more")
+    look(catalog)
+    new = catalog.get("a-1")
+    assert old is not None
+    assert new is not None
+    assert (new.image.size, new.target) == (old.image.size + 4, old.target)
+    assert new.image.version != old.image.version
+    assert old.image.size == len(EXT)
+    assert [entry.name for entry in catalog] == ["a-1", "b-1"]
+    look(catalog)
+    assert catalog.get("a-1") is new
+
+
+def test_an_image_that_is_half_written_stays_as_it_was(folder: Path) -> None:
+    """It is opened again once it is an image again."""
+    catalog = Catalog(folder)
+    catalog.load()
+    before = catalog.get("b-1")
+    (folder / "b-1").write_bytes(SQUASHFS[:1000])
+    look(catalog)
+    assert catalog.get("b-1") is before
+    (folder / "b-1").write_bytes(SQUASHFS + bytes(4096))
+    look(catalog)
+    after = catalog.get("b-1")
+    assert after is not None
+    assert after.image.size == len(SQUASHFS) + 4096
+
+
+def test_another_file_of_that_name_is_not_taken_for_it(folder: Path) -> None:
+    """The one that is served was written to, and then another was put in its place."""
+    catalog = Catalog(folder)
+    catalog.load()
+    before = catalog.get("a-1")
+    with (folder / "a-1").open("ab") as file:
+        file.write(b"more")
+    (folder / "new").write_bytes(EXT)
+    (folder / "new").rename(folder / "a-1")
+    look(catalog)
+    assert catalog.get("a-1") is before
 
 
 def test_slots_go_on_to_the_next_shelf(tmp_path: Path) -> None:

@@ -65,6 +65,19 @@ def test_rewritten_in_place(catalog: Catalog, tmp_path: Path) -> None:
     assert served(catalog) == NEW
 
 
+def test_opened_anew_it_is_still_one_that_was_rewritten(catalog: Catalog, tmp_path: Path) -> None:
+    """Those who run from it are told so until the appliance starts again."""
+    changes = Changes()
+    changes.look(catalog)
+    (tmp_path / "root").write_bytes(NEW + b"longer")
+    catalog.follow(changes.look(catalog))
+    assert look(changes, catalog) == []
+    assert changes.of("root") == "rewritten"
+    entry = catalog.get("root")
+    assert entry is not None
+    assert entry.image.size == len(NEW) + 6
+
+
 def test_cut_off_in_place(catalog: Catalog, tmp_path: Path) -> None:
     """By its size alone."""
     before = (tmp_path / "root").stat().st_mtime_ns
