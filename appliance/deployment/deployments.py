@@ -23,6 +23,8 @@ from storage.squashfs import Squashfs
 log = structlog.get_logger()
 
 NO_RULE_FILE = (0, 0)
+RETRY_SECONDS = 60.0  # after a failure; then twice that, and so on: a full disk may have room again by then
+RETRY_MOST = 3600.0
 
 
 class StoppedError(Exception):
@@ -43,15 +45,21 @@ class _Known:
 
     rule: Rule = field(default_factory=Rule)
     read: tuple[int, int] = NO_RULE_FILE
+    version: str = ""  # of the image that was looked into
     deployment: Deployment | None = None
     own: OwnInitrd = OwnInitrd()
+    failures: int = 0  # to make our own, one after the other
+    again: float = 0.0  # when to try once more
 
 
 class Deployments:
     """What is found in the images of a catalogue, and made for them."""
 
-    def __init__(self, catalog: Catalog, folder: Path, kept: Path) -> None:
+    def __init__(
+        self, catalog: Catalog, folder: Path, kept: Path, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """`folder` is image/, where the rule files are; `kept` is where initramfs archives stay across restarts."""
+        self._clock = clock
         self._catalog = catalog
         self._folder = folder
         self._kept = kept
@@ -88,12 +96,13 @@ class Deployments:
             if self._is_stopped.is_set():
                 return
             self._follow_rule(entry)
+            self._follow_content(entry)
             if self._of(entry.name).deployment is None:
                 self._survey(entry)
                 learned()
         for entry in entries:
             known = self._of(entry.name)
-            if known.deployment is not None and known.deployment.kernel and known.own == OwnInitrd():
+            if known.deployment is not None and known.deployment.kernel and self._is_to_be_made(known):
                 if self._is_stopped.is_set():
                     return
                 if needs_own(entry, known.deployment):
@@ -126,6 +135,15 @@ class Deployments:
         except OperatorError as mistake:
             log.warning("rule_file_ignored", image=entry.name, reason=mistake.problem, remedy=mistake.remedy)
 
+    def _follow_content(self, entry: Entry) -> None:
+        """What was found in an image that was written to since says nothing any more."""
+        known = self._of(entry.name)
+        if known.version != entry.image.version:
+            self._learn(entry.name, _Known(rule=known.rule, read=known.read, version=entry.image.version))
+
+    def _is_to_be_made(self, known: _Known) -> bool:
+        return known.own.path is None and (not known.own.problem or self._clock() >= known.again)
+
     def _survey(self, entry: Entry) -> None:
         known = self._of(entry.name)
         try:
@@ -147,12 +165,10 @@ class Deployments:
         try:
             path, is_new = self._own_initrd(entry, found)
         except (InitrdError, StorageError, OSError) as failure:
-            own = OwnInitrd(problem=str(failure))
-            log.error("initramfs_not_made", image=entry.name, kernel=found.version, reason=str(failure))
+            self._note_failure(entry, found, str(failure))
         except StoppedError:
             return
         else:
-            own = OwnInitrd(path)
             seconds = round(time.monotonic() - began, 1) if is_new else None
             log.info(
                 "initramfs_ready",
@@ -161,7 +177,15 @@ class Deployments:
                 bytes=path.stat().st_size,
                 **{} if seconds is None else {"seconds": seconds},
             )
-        self._learn(entry.name, replace(self._of(entry.name), own=own))
+            self._learn(entry.name, replace(self._of(entry.name), own=OwnInitrd(path)))
+
+    def _note_failure(self, entry: Entry, found: Deployment, reason: str) -> None:
+        known = self._of(entry.name)
+        wait = min(RETRY_MOST, RETRY_SECONDS * 2**known.failures)
+        own = OwnInitrd(problem=reason)
+        again = self._clock() + wait
+        self._learn(entry.name, replace(known, own=own, failures=min(known.failures + 1, 16), again=again))
+        log.error("initramfs_not_made", image=entry.name, kernel=found.version, reason=reason, next_try_seconds=wait)
 
     def _own_initrd(self, entry: Entry, found: Deployment) -> tuple[Path, bool]:
         """Where the initramfs is, and whether it had to be made."""

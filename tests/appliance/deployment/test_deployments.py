@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 
 from appliance.catalog import Catalog
+from appliance.changes import Changes
 from appliance.config import Config
 from appliance.deployment.choices import Choices
 from appliance.deployment.deployments import Deployments, OwnInitrd
@@ -34,7 +36,8 @@ class Box:
         self.folder = root / "image"
         self.catalog = Catalog(self.folder)
         self.catalog.load()
-        self.deployments = Deployments(self.catalog, self.folder, root / "kept")
+        self.now = 0.0
+        self.deployments = Deployments(self.catalog, self.folder, root / "kept", clock=lambda: self.now)
         self.deployments.load_rules()
         choices = Choices(self.deployments, server=SERVER)
         self.plans = Plans(Config.model_validate(config), self.catalog, server=SERVER, choices=choices)
@@ -50,6 +53,7 @@ class Box:
     def look(self) -> None:
         """Take up new images and whatever they need."""
         self.catalog.refresh()
+        self.catalog.follow(Changes().look(self.catalog))
         self.deployments.refresh(self.plans.needs_own)
 
     async def text(self, name: str) -> str:
@@ -237,6 +241,40 @@ async def test_a_folder_that_cannot_be_written_is_said_and_survived(box_of: Make
     (box.folder.parent / "kept").write_text("in the way")
     box.look()
     assert "it is where initramfs archives are kept" in await box.text("boot.ipxe")
+
+
+async def test_what_failed_is_tried_again(box_of: MakeBox) -> None:
+    """A minute later, then two, and so on to an hour: what was in the way may be gone."""
+    files = {KERNEL: kernel(), f"/usr/lib/modules/{VERSION}/modules.dep": b"kernel/nbd.ko:\n"}
+    box = box_of({"edge-1": files})
+    (box.folder.parent / "kept").write_text("in the way")
+    with structlog.testing.capture_logs() as logged:
+        for second in (0.0, 59.0, 60.0, 179.0, 180.0):
+            box.now = second
+            box.look()
+        box.now = 1e6
+        for _ in range(20):
+            box.now += 3601.0
+            box.look()
+        (box.folder.parent / "kept").unlink()
+        box.now += 3601.0
+        box.look()
+    tries = [line for line in logged if line["event"] == "initramfs_not_made"]
+    assert [line["next_try_seconds"] for line in tries[:4]] == [60.0, 120.0, 240.0, 480.0]
+    assert tries[-2]["next_try_seconds"] == 3600.0
+    assert "it is where initramfs archives are kept" in tries[-2]["reason"]
+    assert "which its own tables name" in tries[-1]["reason"], "the folder is no hindrance any more"
+
+
+async def test_an_image_that_was_written_to_is_looked_into_again(box_of: MakeBox, make_image: MakeImage) -> None:
+    """What was found in it, and what went wrong with it, was of what it held before."""
+    box = box_of({"edge-1": {KERNEL: kernel(), f"/usr/lib/modules/{VERSION}/modules.dep": b"kernel/nbd.ko:\n"}})
+    box.look()
+    assert "which its own tables name" in await box.text("boot.ipxe")
+    make_image(box.folder.parent / "new", bootable(archives.LIVENET))
+    (box.folder / "edge-1").write_bytes((box.folder.parent / "new").read_bytes())
+    box.look()
+    assert "root=live:http" in await box.text("boot.ipxe")
 
 
 async def test_an_initramfs_that_cannot_be_made_is_said_and_survived(box_of: MakeBox) -> None:
