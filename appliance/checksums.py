@@ -1,15 +1,17 @@
 """The checksums of images: made by a background job, remembered on disk, served as NAME.md5 and NAME.sha256.
 
-One image is read at a time, in slices, by a thread that gives way to all else; an image that a client asks for comes
-first. What was made is remembered by what the file system says of the image's file, so that a restart reads nothing
-again. An image that is being written to has no checksums until that is over.
+One image is read at a time, in slices, by a thread that gives way to all else, and that rests after each while clients
+are served; an image that a client asks for comes first. What was made is remembered by what the file system says of
+the image's file, so that a restart reads nothing again. An image that is being written to has no checksums until that
+is over.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from errno import EBUSY
@@ -23,8 +25,11 @@ from storage.errors import StorageError
 
 SLICE = 16 << 20  # bytes hashed in one go: some 50 ms, after which another image may overtake
 CHUNK = 1 << 20  # bytes read at a time
+REST_SECONDS = 1.0  # after a slice that nobody asked for, while clients are served: their disk is ours, too
 PROGRESS_SECONDS = 10.0  # between two lines in the log about one image
-LEAST_URGENT = 19  # nice: no client should wait for what is only hashed ahead
+# Nice: no client should wait for what is only hashed ahead. Not SCHED_IDLE: who is kept from running for long while he
+# has the interpreter's lock keeps all others from it.
+LEAST_URGENT = 19
 
 log = structlog.get_logger()
 
@@ -90,8 +95,11 @@ class _State:
 class Checksums:
     """The sums of every image, known or on their way; `run` makes them."""
 
-    def __init__(self, entries: Iterable[Entry], memory: Memory) -> None:
-        """`entries` is the catalogue, in whose order the sums are made."""
+    def __init__(
+        self, entries: Iterable[Entry], memory: Memory, *, is_serving: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`entries` is the catalogue, in whose order the sums are made; `is_serving`: whether clients load or read."""
+        self._is_serving = is_serving
         self._entries = entries
         self._memory = memory
         self._remembered = memory.load()
@@ -166,6 +174,18 @@ class Checksums:
                     await loop.run_in_executor(thread, self._memory.save, self._rememberable())
                 else:
                     _tell_progress(entry, reading)
+                if self._is_serving() and not self._is_asked():
+                    await self._rest()
+
+    def _is_asked(self) -> bool:
+        return any(state.waiting for state in self._states.values())
+
+    async def _rest(self) -> None:
+        """Let clients have the disk, until somebody asks for sums or some time has passed."""
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REST_SECONDS):
+                await self._wake.wait()
 
     def _state(self, entry: Entry) -> _State:
         state = self._states.get(entry.name)

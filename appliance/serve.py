@@ -71,7 +71,8 @@ class Appliance:
         self.deployments.load_rules()
         self.plans = Plans(config, self.catalog, server=address, choices=Choices(self.deployments, server=address))
         self.plans.check()
-        self.checksums = Checksums(self.catalog, Memory(root))
+        self.checksums = Checksums(self.catalog, Memory(root), is_serving=lambda: self._is_serving)
+        self._is_serving, self._sent = False, 0  # whether clients were sent bytes in the last second; in all
         self.changes = Changes()
         self.tree = Tree(
             root,
@@ -262,6 +263,8 @@ class Appliance:
             self.story.poll(self.nbd.connections(), self.aoe.initiators(), self.tftp.downloads(), self.http.downloads())
             self.timeline.check()
             self.recorder.check()
+            sent = self.timeline.moved.total()
+            self._is_serving, self._sent = sent > self._sent, sent
             await asyncio.sleep(TICK_SECONDS)
 
     async def _watch_images(self) -> None:

@@ -40,7 +40,8 @@ class Box:
         self.catalog = Catalog(self.folder, raw=[*NAMES, "d"])
         self.catalog.load()
         self.changes = Changes()
-        self.checksums = Checksums(self.catalog, Memory(root))
+        self.is_serving = False
+        self.checksums = Checksums(self.catalog, Memory(root), is_serving=lambda: self.is_serving)
 
     def entry(self, name: str) -> Entry:
         """An image by name."""
@@ -51,7 +52,9 @@ class Box:
     def look(self) -> None:
         """As the appliance does."""
         self.catalog.refresh()
-        self.checksums.look(self.changes.look(self.catalog))
+        identities = self.changes.look(self.catalog)
+        self.catalog.follow(identities)
+        self.checksums.look(identities)
 
     async def get(self, name: str) -> Sums:
         """As a client asks."""
@@ -105,6 +108,40 @@ async def test_the_one_that_is_asked_for_comes_first(root: Path) -> None:
             await box.get("c")
             await box.get("b")
     assert next(line["image"] for line in logged if line["event"] == "checksum_made") == "c"
+
+
+async def test_while_clients_are_served_it_rests(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for what is asked for, of which it makes all, at once."""
+    monkeypatch.setattr(module, "REST_SECONDS", DEADLINE * 10)
+    box = Box(root)
+    box.is_serving = True
+    async with box.running():
+        assert await box.get("b") == expected(content("b"))
+        assert await box.get("c") == expected(content("c"))
+        assert box.checksums.known("a") is None
+        assert box.checksums.hashed("a") <= 2 * module.SLICE, "more than a slice after each that was asked for"
+
+
+async def test_it_goes_on_while_clients_are_served(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slowly: an appliance that always serves somebody has its sums at last."""
+    monkeypatch.setattr(module, "REST_SECONDS", 0.001)
+    box = Box(root)
+    box.is_serving = True
+    async with asyncio.timeout(DEADLINE), box.running():
+        while box.checksums.known("c") is None:  # noqa: ASYNC110 -- nothing else tells of it
+            await asyncio.sleep(0)
+
+
+async def test_an_image_that_grew_is_summed_whole(root: Path) -> None:
+    """It is opened again with its new size."""
+    box = Box(root)
+    box.look()
+    with (root / "image/a").open("ab") as file:
+        file.write(b"more")
+    box.look()
+    box.look()
+    async with box.running():
+        assert await box.get("a") == expected(content("a") + b"more")
 
 
 async def test_many_ask_at_once_and_one_leaves(root: Path) -> None:
@@ -216,8 +253,8 @@ async def test_an_image_that_cannot_be_read(root: Path) -> None:
     """An error in the log; the others go on, and who asks later has it tried again."""
     box = Box(root)
     os.truncate(root / "image/b", 50_000)
-    box.look()
-    box.look()
+    for _ in range(2):  # but it is not opened anew: it is no image any more
+        box.checksums.look(box.changes.look(box.catalog))
     with structlog.testing.capture_logs() as logged:
         async with box.running():
             for _ in range(2):
