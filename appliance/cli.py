@@ -1,4 +1,4 @@
-"""The `rootwire` command: serve, status, heat, initrd; ls, cat and show look into an image.
+"""The `rootwire` command: serve, status, check, heat, initrd; ls, cat and show look into an image.
 
 Every mistake an operator can make is one line and exit 2.
 """
@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from appliance import logs, status
+from appliance.check import check as check_configs
 from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, load_config
 from appliance.contents import copy_file, list_files
 from appliance.errors import OperatorError
@@ -23,6 +24,7 @@ from appliance.initrd.errors import InitrdError
 from appliance.portrait import show_image
 from appliance.serve import serve as run_appliance
 
+FOUND = 1  # exit status of a check that found errors
 MISTAKE = 2  # exit status for what the operator can mend
 
 app = typer.Typer(
@@ -111,6 +113,20 @@ IMAGE is the name of a squashfs in image/; boots over NBD and AoE are recorded, 
   rootwire heat debian.x86_64-12 --client 52:54:00:77:00:01 --json | jq -r '.ranges[].names[]'
 
   rootwire heat debian.x86_64-12 --sort-file boot.sort && mksquashfs root debian.new -sort boot.sort
+"""
+
+CHECK_EXAMPLES = """
+Look for the traps of KIWI's netboot in a boot tree, or in one configuration: what its client would do, and the mend.
+
+Exits with 1 where an error was found: what has one is not served. Warnings are served, mended where it says so.
+
+[bold]Examples[/]
+
+  rootwire check /srv/netboot
+
+  rootwire check /srv/netboot/KIWI/config.52:54:00:A1:B2:C3
+
+  rootwire check --json /srv/netboot | jq -r '.[] | select(.level == "error") | .path'
 """
 
 SHOW_EXAMPLES = """
@@ -243,6 +259,20 @@ def show_inside(
     """Show an image on one page."""
     show_image(image, sys.stdout.buffer, as_json=json)
     sys.stdout.buffer.flush()
+
+
+@app.command(help=CHECK_EXAMPLES)
+def check(
+    path: Annotated[Path, typer.Argument(metavar="TREE|CONFIG", help="A boot tree, or a file in its KIWI/.")],
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", "-r", metavar="DIR", help="The tree that a configuration elsewhere is meant for."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of findings.")] = False,
+) -> None:
+    """Look for traps in KIWI's configurations."""
+    if not check_configs(path, root, Console(), as_json=json):
+        raise typer.Exit(FOUND)
 
 
 @app.command(help=HEAT_EXAMPLES)

@@ -87,7 +87,7 @@ class Image(Entry):
     """A file system image that the client fetches to a device."""
 
     FIELDS = ("device", "name", "version", "server", "block", "compression")
-    WORDS: ClassVar = {None: None, "gzip": "compressed", "xz": "compressed-xz"}  # the first in the spelling of every version
+    WORDS: ClassVar = {None: None, "gzip": "compressed", "xz": "compressed-xz"}  # gzip as all versions spell it
     SUFFIXES: ClassVar = {None: "", "gzip": ".gz", "xz": ".xz"}
 
     device: Device

@@ -1,0 +1,1 @@
+"""The traps of KIWI's netboot configurations: one function each, by what they are about."""
