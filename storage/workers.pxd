@@ -1,11 +1,7 @@
 # Native threads that carry out image operations which may block, for pumps: without the GIL on either side.
 from libc.stdint cimport uint32_t, uint64_t
 
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    ctypedef struct pthread_cond_t:
-        pass
+from storage.threads cimport pthread_cond_t, pthread_mutex_t
 
 cdef enum TaskKind:
     TASK_READ

@@ -16,30 +16,23 @@ import os
 
 from storage.image cimport Image
 from storage.scheduling cimport give_way
+from storage.threads cimport (
+    pthread_cond_broadcast,
+    pthread_cond_destroy,
+    pthread_cond_init,
+    pthread_cond_signal,
+    pthread_cond_wait,
+    pthread_join,
+    pthread_mutex_destroy,
+    pthread_mutex_init,
+    pthread_mutex_lock,
+    pthread_mutex_unlock,
+    pthread_t,
+    start_thread,
+)
 
 cdef extern from "<errno.h>":
     int ECANCELED
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef unsigned long pthread_t
-    int pthread_create(pthread_t *thread, void *attributes, void *(*start)(void *) noexcept nogil, void *argument)
-    int pthread_join(pthread_t thread, void **result)
-    int pthread_mutex_init(pthread_mutex_t *lock, void *attributes)
-    int pthread_mutex_destroy(pthread_mutex_t *lock)
-    int pthread_mutex_lock(pthread_mutex_t *lock)
-    int pthread_mutex_unlock(pthread_mutex_t *lock)
-    int pthread_cond_init(pthread_cond_t *condition, void *attributes)
-    int pthread_cond_destroy(pthread_cond_t *condition)
-    int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
-    int pthread_cond_signal(pthread_cond_t *condition)
-    int pthread_cond_broadcast(pthread_cond_t *condition)
-
-cdef extern from "<signal.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int SIG_SETMASK
-    int sigfillset(sigset_t *signals)
-    int pthread_sigmask(int how, const sigset_t *signals, sigset_t *before)
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int EFD_CLOEXEC
@@ -291,12 +284,7 @@ cdef class Workers:
 
     def _start(self):
         cdef pthread_t thread
-        cdef sigset_t every, before
-        cdef int failed
-        sigfillset(&every)  # signals are the main thread's: they must end its waiting, not a worker's reading
-        pthread_sigmask(SIG_SETMASK, &every, &before)
-        failed = pthread_create(&thread, NULL, work, &self.pool)
-        pthread_sigmask(SIG_SETMASK, &before, NULL)
+        cdef int failed = start_thread(&thread, work, &self.pool)
         if failed:
             raise OSError(failed, os.strerror(failed))
         self.threads.append(<uintptr_t> thread)
