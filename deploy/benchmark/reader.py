@@ -10,7 +10,6 @@ import json
 import os
 import random
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 
 Done = tuple[int, int]  # requests, bytes
 CHUNK = 1 << 17  # bytes of one read, as a server sends them
-BATCH = 64  # files that a thread takes at once
 PAGE = 4096
 BURST = 2000  # random reads between looks at the clock
 CROWD_NAME = "dir/entry-number-054321"
@@ -27,28 +25,17 @@ FILE_BYTES = 64 << 20
 
 
 def rootwire_all(image: str, threads: int) -> Done:
-    """Every file once: an image is opened, its files are found, and threads take some at a time."""
+    """Every file once, as they are found."""
     from storage.image import FileImage
     from storage.squashfs import Cache, Kind, filesystem
 
     # What is read once needs a cache for fragments only: a large one would first be filled, and its memory taken.
     opened = filesystem.open(FileImage(image), blocks=Cache(4 << 20), metadata=Cache(16 << 20))
-    files = [entry.reference for _, entry in opened.walk() if entry.kind is Kind.FILE]
-    batches = iter([files[at : at + BATCH] for at in range(0, len(files), BATCH)])
-    read: list[Done] = []
-
-    def work() -> None:
-        for batch in batches:
-            for _, offset, data in opened.read_files(batch):
-                read.append((offset == 0, len(data)))
-
-    others = [threading.Thread(target=work) for _ in range(threads - 1)]
-    for other in others:
-        other.start()
-    work()
-    for other in others:
-        other.join()
-    return sum(files for files, _ in read), sum(size for _, size in read)
+    found = (entry.reference for _, entry in opened.walk() if entry.kind is Kind.FILE)
+    files = total = 0
+    for _, offset, data in opened.read_files(found, threads=threads):
+        files, total = files + (offset == 0), total + len(data)
+    return files, total
 
 
 def pysquashfsimage_all(image: str) -> Done:

@@ -53,7 +53,7 @@ READERS = {  # by the first word of a cell's load
     "native": (Reader(OURS, _program("rootwire", "all")), UNSQUASHFS, SQFS2TAR),
     "threads": (Reader(OURS, _program("rootwire", "threads")), Reader("one thread", _program("rootwire", "all"))),
     "python": (
-        Reader(OURS, _program("rootwire", "all")),
+        Reader(OURS, _program("rootwire", "threads")),  # what one call can do: the others have no such thing
         Reader("PySquashfsImage", _program("PySquashfsImage", "all")),
         Reader("dissect", _program("dissect", "all")),
     ),

@@ -322,8 +322,8 @@ cdef class Squashfs:
             refuse(errno.EISDIR if inode.kind == DIRECTORY else errno.EINVAL, at)
         return file
 
-    def read_files(self, references):
-        return read_pieces(self.volume, references)
+    def read_files(self, references, *, int threads=1):
+        return read_pieces(self.volume, references, threads)
 
 
 cdef uint64_t listings_most(Volume volume) noexcept nogil:

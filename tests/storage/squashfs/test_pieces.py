@@ -25,6 +25,13 @@ def opened(request: pytest.FixtureRequest, image_path: Path) -> Any:
     return request.param(FileImage(image_path))
 
 
+@pytest.fixture(params=[1, 3])
+def threads(request: pytest.FixtureRequest) -> int:
+    """How many read at once."""
+    number: int = request.param
+    return number
+
+
 @pytest.fixture(scope="module")
 def large_path(tool: Tool, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image of a large file between two small ones."""
@@ -55,10 +62,15 @@ def join(pieces: Iterator[tuple[int, int, bytes]]) -> dict[int, bytes]:
     return found
 
 
-def test_every_file(opened: Any, tree_of: Callable[[int], Path]) -> None:
+def thread_count() -> int:
+    """Of this process, Python's and others."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def test_every_file(opened: Any, tree_of: Callable[[int], Path], threads: int) -> None:
     """All of its bytes, empty ones too, in the order that was asked for."""
     paths, tree = files_of(opened), tree_of(BLOCK)
-    found = join(opened.read_files(iter(paths)))
+    found = join(opened.read_files(iter(paths), threads=threads))
     assert list(found) == list(paths)
     assert len(found) > 300
     for reference, path in paths.items():
@@ -78,14 +90,16 @@ def test_what_is_no_file(opened: Any, path: str, expected: int) -> None:
     assert raised.value.errno == expected
 
 
-def test_large_files_come_in_pieces(large: Squashfs) -> None:
+def test_large_files_come_in_pieces(large: Squashfs, threads: int) -> None:
     """Of whole blocks, so that none is decompressed twice."""
     references = [large.lookup(name) for name in "123"]
-    pieces = [(reference, offset, len(data)) for reference, offset, data in large.read_files(references)]
+    pieces = [
+        (reference, offset, len(data)) for reference, offset, data in large.read_files(references, threads=threads)
+    ]
     assert pieces[0] == (references[0], 0, BLOCK)
     assert pieces[-1] == (references[2], 0, BLOCK)
     assert all(offset % 131072 == 0 and length <= MIB for _, offset, length in pieces)
-    assert join(large.read_files(references)) == {
+    assert join(large.read_files(references, threads=threads)) == {
         r: content(n, s) for r, n, s in zip(references, "123", (BLOCK, LARGE, BLOCK), strict=True)
     }
 
@@ -98,11 +112,11 @@ def test_whole_blocks_leave_the_cache_alone(large: Squashfs) -> None:
     assert (large.blocks.hits, large.blocks.misses) == (1, 2)
 
 
-def test_what_is_refused_is_passed_by(image_path: Path) -> None:
+def test_what_is_refused_is_passed_by(image_path: Path, threads: int) -> None:
     """Files before it come first, and whoever goes on gets the ones behind it."""
     opened = squashfs.open(FileImage(image_path))
     names = ["tail", "names", "size-1+0", "size-0+0", "soft", "size-1+1"]
-    pieces = opened.read_files([opened.lookup(name, follow=False) for name in names])
+    pieces = opened.read_files([opened.lookup(name, follow=False) for name in names], threads=threads)
     assert len(next(pieces)[2]) == BLOCK + BLOCK // 3
     with pytest.raises(IsADirectoryError):
         next(pieces)
@@ -112,14 +126,14 @@ def test_what_is_refused_is_passed_by(image_path: Path) -> None:
     assert [len(data) for _, _, data in pieces] == [BLOCK + 1]
 
 
-def test_damage_is_passed_by(large_path: Path) -> None:
-    """A file with a broken block ends there; the ones around it are read."""
+def test_damage_is_passed_by(large_path: Path, threads: int) -> None:
+    """A file with a broken block ends there; the ones around it are read, and what was read ahead of time again."""
     data = bytearray(large_path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 2000] = b"\xff" * 2000
     image = filesystem.open(BytesImage(bytes(data)), blocks=Cache(4 << 20), metadata=Cache(4 << 20))
     first, broken, last = (image.lookup(name) for name in "123")
-    pieces = image.read_files([first, broken, last])
+    pieces = image.read_files([first, broken, last], threads=threads)
     got: list[tuple[int, int, bytes]] = []
     with pytest.raises(CorruptError):
         got.extend(pieces)
@@ -136,6 +150,23 @@ def test_threads_with_iterators_of_their_own(large: Squashfs) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(read, range(12))) == {2 * BLOCK + LARGE}
+
+
+def test_helpers_end_with_the_iterator(large: Squashfs) -> None:
+    """Also when nobody reads to the end: what they are at is finished first."""
+    before = thread_count()
+    pieces = large.read_files([large.lookup("2")], threads=3)
+    next(pieces)
+    assert thread_count() == before + 2
+    del pieces
+    assert thread_count() == before
+
+
+@pytest.mark.parametrize("number", [-1, 0, 17])
+def test_too_many_threads(large: Squashfs, number: int) -> None:
+    """Or none."""
+    with pytest.raises(ValueError, match=f"{number} threads: from 1 to 16"):
+        large.read_files([], threads=number)
 
 
 def test_an_iterator_is_not_for_two(large: Squashfs) -> None:

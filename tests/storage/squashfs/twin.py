@@ -251,8 +251,8 @@ class Squashfs:
             holes.append((len(parts[-1]), False))
         return File(b"".join(parts), joined(holes))
 
-    def read_files(self, references: Iterable[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Every file in one piece."""
+    def read_files(self, references: Iterable[int], *, threads: int = 1) -> Iterator[tuple[int, int, bytes]]:
+        """Every file in one piece, however many threads there may be."""
         for reference in references:
             file = self.open_file(reference)
             yield reference, 0, file.read_at(0, file.size)
