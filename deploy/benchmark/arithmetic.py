@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from deploy.benchmark.cells import Cell, Inside, Metric
 
 OURS = "rootwire"
-FLOOR = "floor"  # tests/bench/floor.c: no rival but a limit, that of the kernel and the load
+FLOOR = "floor"  # tests/bench/floor_*.c: no rival but a limit, that of the kernel and the load
 PLAIN = "plain file"  # what a file inside an image is compared with
 GB = 1e9
 LOAD_BOUND = 0.1  # idle share of the load's core below which the load may be what was measured
@@ -170,10 +170,19 @@ def cpu_row(cell: Cell, samples: Samples) -> Row | None:
     return _compare(costs, cell, "s/GB", cell.cpu_bar, at_least=False)
 
 
-def limit_row(protocol: str, name: str, unit: str, ours: float | None, bar: float | None, note: str = "") -> Row:
-    """A figure of ours alone that must not exceed `bar`; None where nothing is asked for."""
+def limit_row(
+    protocol: str,
+    name: str,
+    unit: str,
+    ours: float | None,
+    bar: float | None,
+    note: str = "",
+    *,
+    peers: Mapping[str, float] | None = None,
+) -> Row:
+    """A figure of ours that must not exceed `bar`, None where nothing is asked for; `peers` are for comparison only."""
     met = None if ours is None or bar is None else ours <= bar
-    return Row(protocol, name, unit, ours, {}, None, None, None, bar, met, at_least=False, note=note)
+    return Row(protocol, name, unit, ours, peers or {}, None, None, None, bar, met, at_least=False, note=note)
 
 
 def inside_row(inside: Inside, plain: Sequence[Sample], within: Sequence[Sample]) -> Row:

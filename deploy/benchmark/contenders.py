@@ -109,9 +109,12 @@ def _atftpd(place: Place) -> list[str]:
     return [place.program("atftpd"), "--daemon", "--no-fork", *who, *where]
 
 
-def _floor(place: Place) -> list[str]:
-    program = generators.build(FLOOR, place.packages.with_name("generators"))
-    return [str(program), "--address", place.address, "--file", str(place.fixture.tree / BOOT_FILE)]
+def _floor(source: str, file: str) -> Callable[[Place], list[str]]:
+    def command(place: Place) -> list[str]:
+        program = generators.build(source, place.packages.with_name("generators"))
+        return [str(program), "--address", place.address, "--file", str(place.fixture.tree / file)]
+
+    return command
 
 
 def _vblade(place: Place) -> list[str]:
@@ -141,13 +144,14 @@ CONTENDERS: dict[str, tuple[Contender, ...]] = {
         Contender("nbdkit -t 1", _nbdkit("-t", "1"), "nbdkit"),
         Contender("qemu-nbd", _qemu_nbd, "qemu-utils"),
         Contender("nbd-server", _nbd_server, "nbd-server"),
+        Contender(FLOOR, _floor("floor_nbd", f"image/{IMAGE}")),
     ),
     "tftp": (
         _OURS,
         Contender("dnsmasq", _dnsmasq, "dnsmasq-base"),
         Contender("tftpd-hpa", _tftpd_hpa, "tftpd-hpa"),
         Contender("atftpd", _atftpd, "atftpd"),
-        Contender(FLOOR, _floor),
+        Contender(FLOOR, _floor("floor_tftp", BOOT_FILE)),
     ),
     "aoe": (_OURS, Contender("vblade", _vblade, "vblade", target=(1, 1))),
     "http": (_OURS, Contender("nginx", _nginx, "nginx")),
@@ -157,6 +161,11 @@ CONTENDERS: dict[str, tuple[Contender, ...]] = {
 def alone(protocol: str) -> tuple[Contender, ...]:
     """Ours and nobody else."""
     return CONTENDERS[protocol][:1]
+
+
+def with_floor(protocol: str) -> tuple[Contender, ...]:
+    """Ours, and its protocol's limit."""
+    return tuple(contender for contender in CONTENDERS[protocol] if contender.name in (OURS, FLOOR))
 
 
 def with_pumps(number: int) -> Contender:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.benchmark.arena import Arena
-from deploy.benchmark.arithmetic import OURS, PLAIN, Row, Sample, inside_row, limit_row, median
+from deploy.benchmark.arithmetic import FLOOR, OURS, PLAIN, Row, Sample, inside_row, limit_row, median
 from deploy.benchmark.cells import (
     CELLS,
     CROWDS,
@@ -21,7 +21,7 @@ from deploy.benchmark.cells import (
     Neighbour,
     Scaling,
 )
-from deploy.benchmark.contenders import CONTENDERS, SAMPLED, alone, with_pumps
+from deploy.benchmark.contenders import CONTENDERS, SAMPLED, alone, with_floor, with_pumps
 from deploy.benchmark.fixture import Fixture
 from deploy.benchmark.generators import LoadFailedError
 from deploy.benchmark.neighbours import Meeting, neighbour_rows, scaling_row
@@ -29,6 +29,7 @@ from deploy.benchmark.stage import WARM_UP, Memory, Stage
 from deploy.benchmark.unpacking import make_images, read_once, readers_of
 
 Progress = Callable[[str], None]  # told what runs next, before each run
+Costs = dict[tuple[str, int], list[float | None]]  # seconds a request, by server and how many clients
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ async def measure(plan: Plan, arena: Arena, fixture: Fixture, folder: Path, prog
                     await _measure_cell(cell, stage, plan, results, progress)
         for crowd in plan.crowds(protocol):
             progress(f"{protocol}: a fresh server for {crowd.name}")
-            async with Stage(protocol, alone(protocol), arena, fixture, folder) as stage:
+            async with Stage(protocol, with_floor(protocol), arena, fixture, folder) as stage:
                 results.rows += await _measure_crowd(crowd, stage, plan, results, progress)
         for neighbour in plan.neighbours(protocol):
             progress(f"{protocol}: a fresh server, {neighbour.name}")
@@ -214,18 +215,19 @@ async def _measure_scaling(
 async def _measure_crowd(crowd: Crowd, stage: Stage, plan: Plan, results: Results, progress: Progress) -> list[Row]:
     """Many clients once for the memory, then few and many in turn for the cost of a request."""
     few, many = ((crowd.option, str(number), *crowd.load) for number in (crowd.few, crowd.many))
-    costs: dict[int, list[float | None]] = {crowd.few: [], crowd.many: []}
+    costs: Costs = {(server, number): [] for server in stage.servers for number in (crowd.few, crowd.many)}
     memory: Memory | None = None
     try:
         progress(f"{crowd.protocol}: {crowd.many} clients, memory")
         memory = await stage.measure_memory(OURS, many, max(plan.seconds, 1.0))
         everyone = memory.served is None or memory.served >= crowd.many
         for turn in range(plan.rounds if everyone else 0):
-            for number, load in ((crowd.many, many), (crowd.few, few)):
-                progress(f"{crowd.protocol}: {number} clients, round {turn + 1}")
-                costs[number].append(cost_of(await stage.measure(OURS, load, plan.seconds), number))
+            for server in rotated(list(stage.servers), turn):
+                for number, load in ((crowd.many, many), (crowd.few, few)):
+                    progress(f"{crowd.protocol}: {number} clients, {server}, round {turn + 1}")
+                    costs[server, number].append(cost_of(await stage.measure(server, load, plan.seconds), number))
     except LoadFailedError as failure:
-        results.failures.append(f"{crowd.protocol}, {crowd.many} clients, {OURS}: {failure}")
+        results.failures.append(f"{crowd.protocol}, {crowd.many} clients: {failure}")
     return crowd_rows(crowd, memory, costs)
 
 
@@ -235,15 +237,22 @@ def cost_of(sample: Sample, clients: int) -> float | None:
     return sample.server_cpu / sample.requests if sample.requests and is_whole else None
 
 
-def crowd_rows(crowd: Crowd, memory: Memory | None, costs: dict[int, list[float | None]]) -> list[Row]:
+def _growth(crowd: Crowd, costs: Costs, server: str) -> float | None:
+    few, many = (median(costs.get((server, number), ())) for number in (crowd.few, crowd.many))
+    return many / few if few and many else None
+
+
+def crowd_rows(crowd: Crowd, memory: Memory | None, costs: Costs) -> list[Row]:
     """The rows of a crowd: memory in all and a client, and what a request costs beside what it costs in a small one.
+
+    The last is that of the floor as well: what many sockets cost the kernel, any server has to bear.
 
     Less than the whole crowd served is no answer to what it needs: then there is no figure.
     """
     served = crowd.many if memory is None or memory.served is None else memory.served
     note = "" if served >= crowd.many else f" (only {served} were served)"
     whole = memory if served >= crowd.many else None
-    few, many = median(costs[crowd.few]), median(costs[crowd.many])
+    floor = _growth(crowd, costs, FLOOR)
     return [
         limit_row(
             crowd.protocol, f"memory, {crowd.many} clients{note}", "MiB", whole.most / MIB if whole else None,
@@ -255,7 +264,7 @@ def crowd_rows(crowd: Crowd, memory: Memory | None, costs: dict[int, list[float 
         ),
         limit_row(
             crowd.protocol, f"cost a request, {crowd.many} : {crowd.few} clients", "x",
-            many / few if few and many else None, crowd.cost_bar,
+            _growth(crowd, costs, OURS), crowd.cost_bar, peers={FLOOR: floor} if floor else None,
         ),
     ]  # fmt: skip
 
@@ -269,7 +278,7 @@ def steps(plan: Plan, contenders: dict[str, int]) -> int:
             total += bool(cells) + sum(len(readers_of(cell)) for cell in cells) * plan.rounds
             continue
         total += len({cell.mtu for cell in cells}) + len(cells) * plan.rounds * contenders[protocol]
-        total += len(plan.crowds(protocol)) * (2 + 2 * plan.rounds)
+        total += len(plan.crowds(protocol)) * (2 + 2 * len(with_floor(protocol)) * plan.rounds)
         insides = len(plan.insides(protocol))
         total += bool(insides) + insides * 2 * plan.rounds
         total += (len(plan.neighbours(protocol)) + len(plan.scalings(protocol))) * (1 + 2 * plan.rounds)

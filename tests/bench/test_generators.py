@@ -184,11 +184,13 @@ async def test_tftp_counts_what_was_served(window: int, how: str, programs: Path
 
 
 @pytest.mark.parametrize("size", [1, 1428 * 3, 1428 * 3 + 1])
-async def test_the_floor_serves_whole_files(size: int, programs: Path, tmp_path: Path) -> None:
+async def test_the_floor_of_tftp_serves_whole_files(size: int, programs: Path, tmp_path: Path) -> None:
     """What the table has as a limit is a real server: curl gets the file's very bytes from it."""
     (tmp_path / "file").write_bytes(CONTENT[:size])
     words = ["--address", "127.0.0.1", "--port", str(free_port()), "--file", str(tmp_path / "file")]
-    floor = await asyncio.create_subprocess_exec(str(build("floor", programs)), *words, stdout=asyncio.subprocess.PIPE)
+    floor = await asyncio.create_subprocess_exec(
+        str(build("floor_tftp", programs)), *words, stdout=asyncio.subprocess.PIPE
+    )
     assert floor.stdout is not None
     try:
         assert await floor.stdout.readline() == b"start\n"
@@ -201,6 +203,26 @@ async def test_the_floor_serves_whole_files(size: int, programs: Path, tmp_path:
         await floor.wait()
     assert curl.returncode == 0
     assert got == CONTENT[:size]
+
+
+async def test_the_floor_of_nbd_serves_the_file(programs: Path, same: str, tmp_path: Path) -> None:
+    """nbdcopy, and our own load by small reads and by such as sendfile sends, get the file's very bytes from it."""
+    where = ["--address", "127.0.0.1", "--port", str(free_port())]
+    program = str(build("floor_nbd", programs))
+    floor = await asyncio.create_subprocess_exec(program, *where, "--file", same, stdout=asyncio.subprocess.PIPE)
+    assert floor.stdout is not None
+    try:
+        assert await floor.stdout.readline() == b"start\n"
+        copied = tmp_path / "copied"
+        nbdcopy = await asyncio.create_subprocess_exec("nbdcopy", f"nbd://127.0.0.1:{where[3]}", str(copied))
+        assert await nbdcopy.wait() == 0
+        for size in ("4096", "65536"):
+            words = [*where, "--connections", "3", "--depth", "4", "--size", size, "--compare", same]
+            assert (await run(build("nbd", programs), words, seconds=SECONDS)).requests > 3
+    finally:
+        floor.terminate()
+        await floor.wait()
+    assert copied.read_bytes() == CONTENT
 
 
 async def test_http_counts_what_was_served(programs: Path, same: str) -> None:

@@ -2,10 +2,21 @@
 
 import pytest
 
-from deploy.benchmark.arithmetic import Row, Sample, cpu_row, inside_row, limit_row, median, rows_of, speed_row
+from deploy.benchmark.arithmetic import (
+    FLOOR,
+    OURS,
+    Row,
+    Sample,
+    cpu_row,
+    inside_row,
+    limit_row,
+    median,
+    rows_of,
+    speed_row,
+)
 from deploy.benchmark.cells import CELLS, CROWDS, INSIDES, MIB, Cell
 from deploy.benchmark.contenders import CONTENDERS
-from deploy.benchmark.measure import Plan, cost_of, crowd_rows, rotated, steps
+from deploy.benchmark.measure import Costs, Plan, cost_of, crowd_rows, rotated, steps
 from deploy.benchmark.stage import Memory
 from deploy.benchmark.table import bar_text, figure, verdict
 from deploy.benchmark.table import idle as shown_idle
@@ -131,15 +142,27 @@ def test_only_cells_that_were_run_have_rows() -> None:
 def test_a_crowd_costs_memory_in_all_and_a_client() -> None:
     """A client's share is what came on top of the idle server."""
     whole, each, cost = crowd_rows(
-        CROWDS[0], Memory(60 * MIB, 60 * MIB + 1000 * 10 * 1024, None), {10: [1.0, 1.2, 0.9], 1000: [1.1]}
+        CROWDS[0],
+        Memory(60 * MIB, 60 * MIB + 1000 * 10 * 1024, None),
+        {(OURS, 10): [1.0, 1.2, 0.9], (OURS, 1000): [1.1]},
     )
     assert [row.ours for row in (whole, each, cost)] == pytest.approx([69.77, 10.0, 1.1], abs=0.01)
     assert all(row.met for row in (whole, each, cost))
+    assert cost.peers == {}
+
+
+def test_what_many_sockets_cost_the_kernel_is_shown_beside() -> None:
+    """The floor's figure is no rival: the bar is for ours alone."""
+    costs: Costs = {(OURS, 10): [1.0], (OURS, 1000): [1.2], (FLOOR, 10): [0.8], (FLOOR, 1000): [0.88]}
+    cost = crowd_rows(CROWDS[0], Memory(60 * MIB, 61 * MIB, None), costs)[-1]
+    assert cost.ours == pytest.approx(1.2)
+    assert cost.met is False
+    assert cost.peers == {FLOOR: pytest.approx(1.1)}
 
 
 def test_half_a_crowd_is_no_answer() -> None:
     """When not all were served there is no figure, and the row says how many were."""
-    rows = crowd_rows(CROWDS[1], Memory(60 * MIB, 61 * MIB, 400), {10: [1.0], 1000: [None]})
+    rows = crowd_rows(CROWDS[1], Memory(60 * MIB, 61 * MIB, 400), {(OURS, 10): [1.0], (OURS, 1000): [None]})
     assert [(row.ours, row.met) for row in rows] == [(None, None)] * 3
     assert "only 400 were served" in rows[0].name
 
@@ -167,9 +190,9 @@ def test_names_of_cells_are_their_keys() -> None:
 
 
 def test_progress_has_an_end() -> None:
-    """NBD: a start, seven cells for five servers, a crowd's start, memory and loads, three neighbours, two scalings."""
-    assert steps(Plan(("nbd",), 2, 1.0), {"nbd": 5}) == 1 + 7 * 5 * 2 + 2 + 2 * 2 + (3 + 2) * (1 + 2 * 2)
-    assert steps(Plan(("nbd", "squashfs"), 1, 1.0, ("1x16",)), {"nbd": 5}) == 1 + 5
+    """NBD: a start, seven cells for six servers, a crowd's start, memory and loads, three neighbours, two scalings."""
+    assert steps(Plan(("nbd",), 2, 1.0), {"nbd": 6}) == 1 + 7 * 6 * 2 + 2 + 2 * 2 * 2 + (3 + 2) * (1 + 2 * 2)
+    assert steps(Plan(("nbd", "squashfs"), 1, 1.0, ("1x16",)), {"nbd": 6}) == 1 + 6
 
 
 def test_progress_of_files_inside_an_image_has_an_end() -> None:
