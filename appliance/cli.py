@@ -1,4 +1,4 @@
-"""The `rootwire` command: serve, status, check, heat, initrd; ls, cat and show look into an image.
+"""The `rootwire` command: serve, status, check, heat, exports, initrd; ls, cat and show look into an image.
 
 Every mistake an operator can make is one line and exit 2.
 """
@@ -18,6 +18,7 @@ from appliance.check import check as check_configs
 from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, load_config
 from appliance.contents import copy_file, list_files
 from appliance.errors import OperatorError
+from appliance.exports.command import change_exports, show_exports
 from appliance.hotlist import show_heat
 from appliance.initrd.builder import build_initrd
 from appliance.initrd.errors import InitrdError
@@ -127,6 +128,22 @@ Exits with 1 where an error was found: what has one is not served. Warnings are 
   rootwire check /srv/netboot/KIWI/config.52:54:00:A1:B2:C3
 
   rootwire check --json /srv/netboot | jq -r '.[] | select(.level == "error") | .path'
+"""
+
+EXPORTS_EXAMPLES = """
+List what machines write to: each one's disks, how full they are, and who has them open.
+
+What they get is said in the configuration: write, write_size, write_quota, write_base and swap_size.
+
+[bold]Examples[/]
+
+  rootwire exports
+
+  rootwire exports --json | jq -r '.[] | select(.used > 1e9) | .machine'
+
+  rootwire exports reset 52:54:00:a1:b2:c3
+
+  rootwire exports delete rw-525400A1B2C3 --force
 """
 
 SHOW_EXAMPLES = """
@@ -292,6 +309,40 @@ def heat(
 ) -> None:
     """Print what boots read of an image."""
     asyncio.run(show_heat(image, client=client, as_json=json, sort_file=sort_file, socket=socket, url=url))
+
+
+exports_app = typer.Typer(help=EXPORTS_EXAMPLES, invoke_without_command=True, rich_markup_mode="rich")
+app.add_typer(exports_app, name="exports")
+
+WhoArgument = Annotated[str, typer.Argument(metavar="MAC|NAME", help="A machine, or one export.", show_default=False)]
+ForceOption = Annotated[bool, typer.Option("--force", help="Even while it is open: its machine gets errors.")]
+SocketOption = Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")]
+
+
+@exports_app.callback()
+def exports(
+    context: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
+    socket: SocketOption = DEFAULT_SOCKET,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
+    ] = None,
+) -> None:
+    """List machines' disks."""
+    if context.invoked_subcommand is None:
+        asyncio.run(show_exports(as_json=json, socket=socket, url=url))
+
+
+@exports_app.command(name="reset")
+def reset_exports(who: WhoArgument, force: ForceOption = False, socket: SocketOption = DEFAULT_SOCKET) -> None:
+    """Throw a disk's content away; its machine gets a new one when it asks next."""
+    typer.echo("\n".join(asyncio.run(change_exports(who, reset=True, force=force, socket=socket))))
+
+
+@exports_app.command(name="delete")
+def delete_exports(who: WhoArgument, force: ForceOption = False, socket: SocketOption = DEFAULT_SOCKET) -> None:
+    """Throw a disk away, and let its AoE address be another machine's."""
+    typer.echo("\n".join(asyncio.run(change_exports(who, reset=False, force=force, socket=socket))))
 
 
 def main() -> None:

@@ -7,10 +7,20 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+)
 
 from appliance.catalog import CatalogLimits
 from appliance.errors import OperatorError
+from appliance.exports.limits import ExportLimits
 from appliance.kiwi.names import is_safe_name
 from appliance.prefetch import PrefetchLimits
 from appliance.recording import HeatLimits
@@ -22,13 +32,16 @@ from protocols.ethernet import format_mac, parse_mac
 from protocols.http.endpoint import HttpLimits
 from protocols.nbd.endpoint import NbdLimits
 from protocols.tftp.endpoint import TftpLimits
+from storage.layerfile import LAYER_MOST
 
 DEFAULT_SOCKET = Path("/run/rootwire/api.sock")  # where `rootwire status` looks without being told
 
+DISK_LEAST = 1 << 20  # bytes; whole sectors and pages come of themselves
 MOST_PUMPS = 64  # more threads than cores only take turns
 
 Root = Literal["nbd", "aoe", "ram"]
 BiosLoader = Literal["auto", "pxelinux", "ipxe"]
+Write = Literal["none", "keep", "discard"]
 L = TypeVar("L")
 S = TypeVar("S", bound="Section")
 
@@ -51,9 +64,16 @@ def _image_name(text: str) -> str:
     return text
 
 
+def _disk_size(size: ByteSize) -> ByteSize:
+    if not DISK_LEAST <= size <= LAYER_MOST or size % DISK_LEAST:
+        raise ValueError("must be 1 MiB to 1 TiB, in whole MiB, such as '4GiB'")
+    return size
+
+
 MacText = Annotated[str, BeforeValidator(_mac_key)]
 CommandLine = Annotated[str, AfterValidator(_one_line)]
 ImageName = Annotated[str, AfterValidator(_image_name)]
+DiskSize = Annotated[ByteSize, AfterValidator(_disk_size)]
 
 
 class Section(BaseModel):
@@ -62,7 +82,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class BootSettings(Section):
+class WriteSettings(Section):
+    """The keys of both tables that say what a machine may write to (appliance/exports)."""
+
+    write: Write | None = None
+    write_size: DiskSize | None = None
+    write_quota: DiskSize | None = None
+    write_base: ImageName | None = None
+    swap_size: DiskSize | None = None
+
+
+class BootSettings(WriteSettings):
     """[boot]: what machines boot unless their own table says otherwise."""
 
     root: Root | None = None  # None: what the image's own initramfs mounts best, else NBD
@@ -72,7 +102,7 @@ class BootSettings(Section):
     raw_images: tuple[ImageName, ...] = ()
 
 
-class MachineSettings(Section):
+class MachineSettings(WriteSettings):
     """[machines."MAC"]: what one machine does differently; what is absent comes from [boot]."""
 
     root: Root | None = None
@@ -99,6 +129,7 @@ LIMITS: dict[str, type[Any]] = {
     "catalog": CatalogLimits,
     "heat": HeatLimits,
     "prefetch": PrefetchLimits,
+    "exports": ExportLimits,
 }
 
 LimitsTable = create_model(
@@ -116,6 +147,7 @@ class Config(Section):
     interface: str | None = None
     root: Path | None = None
     address: str | None = None
+    state: Path | None = None  # where machines' writes are kept; None: in the boot tree, under .rootwire
     socket: Path = DEFAULT_SOCKET
     pumps: Annotated[int, Field(ge=1, le=MOST_PUMPS)] = 1  # threads that each bulk protocol is served by
     prefetch: bool = True  # whether what boots read is brought into memory ahead of the next one

@@ -12,6 +12,7 @@ from pyroute2 import AsyncIPRoute
 from appliance.errors import OperatorError
 
 IFF_LOOPBACK = 0x8  # linux/if.h
+ATF_COMPLETE = 0x2  # linux/if_arp.h: the entry has a hardware address
 PROC = Path("/proc")
 
 
@@ -78,6 +79,18 @@ def require_folder(root: Path | None) -> Path:
         problem = f"boot tree {root} is no folder" if root.exists() else f"boot tree {root} does not exist"
         raise OperatorError(problem, "make it, with boot/linux, boot/initrd and image/NAME in it")
     return root
+
+
+def neighbour(address: str) -> str | None:
+    """The MAC that the kernel sends packets for an IPv4 address of the LAN to; None for one it knows none of.
+
+    Reads memory, not a disk.
+    """
+    for line in (PROC / "net" / "arp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[0] == address and int(fields[2], 16) & ATF_COMPLETE:
+            return fields[3].lower()
+    return None
 
 
 def raise_file_limit() -> None:

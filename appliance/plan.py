@@ -45,11 +45,12 @@ class Plans:
         places: list[tuple[str, BootSettings | MachineSettings]] = [("boot", self._boot)]
         places += [(f'machines."{mac}"', settings) for mac, settings in self._machines.items()]
         for place, settings in places:
-            if settings.image is not None and self._catalog.get(settings.image) is None:
-                there = ", ".join(entry.name for entry in self._catalog) or "none"
-                raise OperatorError(
-                    f"[{place}] image = {settings.image!r} is not in image/", f"put it there, or name one of: {there}"
-                )
+            for key, name in (("image", settings.image), ("write_base", settings.write_base)):
+                if name is not None and self._catalog.get(name) is None:
+                    there = ", ".join(entry.name for entry in self._catalog) or "none"
+                    raise OperatorError(
+                        f"[{place}] {key} = {name!r} is not in image/", f"put it there, or name one of: {there}"
+                    )
 
     def for_machine(self, mac: str | None) -> BootPlan:
         """The plan of the machine `mac`, or of any machine without a table of its own when None."""

@@ -22,6 +22,8 @@ from appliance.config import Config
 from appliance.deployment.choices import Choices
 from appliance.deployment.deployments import Deployments
 from appliance.errors import OperatorError
+from appliance.exports.names import parse_name
+from appliance.exports.service import ExportService
 from appliance.heatmaps import HeatMaps
 from appliance.loaders import missing_loaders
 from appliance.machine import Machine, Step
@@ -37,7 +39,7 @@ from appliance.story import Story
 from appliance.timeline import Timeline, TimelineLimits
 from appliance.tree import PXELINUX_DEFAULT, Tree, ipxe_script_name
 from appliance.uploads import UploadLimits, Uploads
-from protocols.aoe.endpoint import AoeLimits, AoeServer, Target
+from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
 from protocols.arp.endpoint import ArpListener
 from protocols.dhcp.endpoint import DhcpLimits, ProxyDhcpServer
 from protocols.http.endpoint import HttpLimits, HttpServer
@@ -85,7 +87,7 @@ class Appliance:
         self._read_menu()  # which files are kernels and initrds; read again with the images
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits), on_step=self._on_step)
         self._make_heat(BootLists(root / STATE / "boots"))
-        self._make_services(Uploads(root, config.limits_for("uploads", UploadLimits)))
+        self._make_services(root, Uploads(root, config.limits_for("uploads", UploadLimits)))
 
     def _make_heat(self, lists: BootLists) -> None:
         limits = self._config.limits_for
@@ -96,13 +98,22 @@ class Appliance:
             on_recorded=self.prefetcher.learn,
         )
 
-    def _make_services(self, uploads: Uploads) -> None:
+    def _make_services(self, root: Path, uploads: Uploads) -> None:
         limits = self._config.limits_for
         self.aoe = AoeServer(
-            report=lambda event: self.story.on_aoe(event),
+            report=self._on_aoe,
             trace_reads=self._trace_target,
             limits=limits("aoe", AoeLimits),
             pumps=self._config.pumps,
+        )
+        self.exports = ExportService(
+            self._config,
+            self._config.state or root / STATE,
+            aoe=self.aoe,
+            connections=lambda: self.nbd.connections(),
+            mac_of=self._mac_of,
+            image=self._image,
+            boots_over_aoe=lambda mac: self.plans.for_machine(mac).root == "aoe",
         )
         self.story = Story(
             self.timeline,
@@ -141,6 +152,7 @@ class Appliance:
             routes=[
                 *routes(self.timeline, self.counters, self.about(), self.images),
                 *HeatMaps(self.catalog, self.recorder).routes(),
+                *self.exports.routes(),
             ],
             limits=limits("http", HttpLimits),
             pumps=self._config.pumps,
@@ -206,12 +218,15 @@ class Appliance:
                 group.create_task(service.run())
             if self._config.prefetch:
                 group.create_task(self.prefetcher.run())
+            group.create_task(self.exports.targets.run())
             group.create_task(self._tick())
             group.create_task(self._watch_images())
             group.create_task(self.checksums.run())
             group.create_task(self._deploy_images())
 
     async def _find_export(self, name: str, client: str) -> Image:
+        if parse_name(name):
+            return await self.exports.exports.find(name, client)
         entry = self._export(name, client)
         if entry is None:
             raise FileNotFoundError(name)
@@ -231,22 +246,33 @@ class Appliance:
     def _on_nbd(self, event: NbdEvent) -> None:
         if isinstance(event, ExportClosed) and (entry := self._export(event.export, event.client)) is not None:
             self.recorder.close(entry.name, event.client)
-        self.story.on_nbd(event)
+        if parse_name(event.export) is None or isinstance(event, ExportClosed):  # a disk to write to is no root
+            self.story.on_nbd(event)
+
+    def _on_aoe(self, event: Event) -> None:
+        if not self.exports.targets.owns(event.shelf, event.slot):
+            self.story.on_aoe(event)
 
     def _on_step(self, machine: Machine, step: Step) -> None:
         if step.stage is Stage.DISCOVERED and not step.second_stage:
             self.recorder.reboot(machine.name)
+        if machine.mac:
+            self.exports.note_step(machine.mac, step.stage, second_stage=step.second_stage)
         plan = self.plans.for_machine(machine.mac)
         entry = self.plans.entry(machine.mac)
         if entry is not None and plan.root != "ram" and step.stage < Stage.ROOT_BUSY:
             self.prefetcher.want(entry)
+
+    def _image(self, name: str) -> Image | None:
+        entry = self.catalog.get(name)
+        return None if entry is None else entry.image
 
     def _image_size(self, name: str) -> int | None:
         entry = self.catalog.get(name)
         return None if entry is None else entry.image.size
 
     def _export_names(self, client: str) -> list[str]:
-        return [entry.name for entry in self.catalog]
+        return [entry.name for entry in self.catalog] + self.exports.exports.names(client)
 
     def _mac_of(self, client: str) -> str | None:
         machine = self.timeline.find(client)

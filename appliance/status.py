@@ -131,19 +131,22 @@ async def fetch(
     path: str,
     query: Mapping[str, str] | None = None,
     *,
+    method: str = "GET",
     missing: OperatorError | None = None,
+    conflict: OperatorError | None = None,
     seconds: float = ANSWER_SECONDS,
 ) -> bytes:
     """What the appliance answers within so many seconds.
 
-    Raises: OperatorError when it can't be asked or gives no answer; `missing` when it knows no such thing.
+    Raises: OperatorError when it can't be asked or gives no answer; `missing` when it knows no such thing, `conflict`
+    when that is not as it would have to be.
     """
     url = _url(place, path).with_query(query)
     connector = UnixConnector(path=str(place.socket)) if place.url is None else None
     try:
         async with (
             ClientSession(connector=connector, timeout=ClientTimeout(total=seconds)) as session,
-            session.get(url) as response,
+            session.request(method, url) as response,
         ):
             body = await response.read()
             status = response.status
@@ -156,6 +159,8 @@ async def fetch(
         raise OperatorError(f"{place}: {error}", "look at the appliance's log") from error
     if status == HTTPStatus.NOT_FOUND and missing is not None:
         raise missing
+    if status == HTTPStatus.CONFLICT and conflict is not None:
+        raise conflict
     if status != HTTPStatus.OK:
         raise OperatorError(f"{place} answered {status}", "name a rootwire appliance with --socket or --url")
     return body

@@ -79,11 +79,15 @@ def open_layer(path: Path, *, quota: int | None = None, base: Image | None = Non
     Raises: OSError as files do, BaseChangedError when it was made over another base, StorageError when it is spoilt.
     """
     store = FileImage(path, writable=True)
-    if base is None:
-        if not 0 < store.size <= LAYER_MOST:
-            raise StorageError(f"{path} is no layer: it has {store.size} bytes", EBADMSG)
-        return LayerImage(store, size=store.size, quota=quota)
-    return LayerImage(store, size=_parse_header(store, base), quota=quota, base=base)
+    size, made_over = _parse(store, has_base=base is not None)
+    if base is not None and made_over != _identity(base):
+        raise BaseChangedError(f"{path} was made over another image than its base is now", ESTALE)
+    return LayerImage(store, size=size, quota=quota, base=base)
+
+
+def layer_size(path: Path, *, has_base: bool) -> int:
+    """How large the layer at `path` is. Raises: OSError as files do, StorageError when it is spoilt."""
+    return _parse(FileImage(path), has_base=has_base)[0]
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,13 +103,21 @@ def _header_place(size: int) -> int:
     return -(-size // LAYER_CLUSTER) * LAYER_CLUSTER + map_bytes(size)
 
 
+def _identity(base: Image) -> tuple[int, bytes]:
+    return base.size, fingerprint(base)
+
+
 def _build_header(size: int, base: Image) -> bytes:
-    header = HEADER.pack(MAGIC, LAYER_CLUSTER, 0, size, base.size, fingerprint(base))
+    header = HEADER.pack(MAGIC, LAYER_CLUSTER, 0, size, *_identity(base))
     return header + CHECKSUM.pack(zlib.crc32(header))
 
 
-def _parse_header(store: FileImage, base: Image) -> int:
-    """The layer's size."""
+def _parse(store: FileImage, *, has_base: bool) -> tuple[int, tuple[int, bytes]]:
+    """The layer's size, and the identity of what it was made over."""
+    if not has_base:
+        if not 0 < store.size <= LAYER_MOST:
+            raise StorageError(f"{store.path} is no layer: it has {store.size} bytes", EBADMSG)
+        return store.size, (0, b"")
     if store.size < LAYER_MAP_PAGE:
         raise StorageError(f"{store.path} is no layer with a base: it is too short", EBADMSG)
     header = store.read_at(store.size - LAYER_MAP_PAGE, HEADER.size + CHECKSUM.size)
@@ -115,6 +127,4 @@ def _parse_header(store: FileImage, base: Image) -> int:
         raise StorageError(f"{store.path} is no layer with a base: its header is spoilt", EBADMSG)
     if not 0 < size <= LAYER_MOST or store.size != _header_place(size) + LAYER_MAP_PAGE:
         raise StorageError(f"{store.path} was cut off, or added to", EBADMSG)
-    if base_size != base.size or made_over != fingerprint(base):
-        raise BaseChangedError(f"{store.path} was made over another image than its base is now", ESTALE)
-    return int(size)
+    return size, (base_size, made_over)

@@ -12,6 +12,7 @@ cdef class Tenure:
     cdef pthread_rwlock_t lock  # shared by operations under way, alone for who takes over
     cdef uint64_t holder  # the number of the lease that is in force
     cdef uint64_t given
+    cdef object __weakref__
 
 cdef class LeaseImage(Image):
     cdef readonly Tenure tenure

@@ -38,7 +38,9 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("status",), ("heat",), ("initrd",), ("ls",), ("cat",), ("show",)])
+@pytest.mark.parametrize(
+    "command", [(), ("serve",), ("status",), ("heat",), ("exports",), ("initrd",), ("ls",), ("cat",), ("show",)]
+)
 def test_help_has_examples(command: tuple[str, ...]) -> None:
     """Every command says what it does and shows how."""
     done = rootwire(*command, "--help")
