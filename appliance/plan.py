@@ -1,5 +1,6 @@
 """What each machine boots: settings for all, settings of its own, and what is in the tree, made into one answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.catalog import Catalog, Entry
@@ -8,7 +9,7 @@ from appliance.deployment.choices import ROOTS, Choices
 from appliance.deployment.survey import Deployment
 from appliance.errors import OperatorError
 from appliance.kiwi.compiler import compile_config
-from appliance.kiwi.roots import root_config
+from appliance.kiwi.roots import NOTHING_PRIVATE, Private, root_config
 from appliance.menu import IPAPPEND_BOTH, Choice, Menu
 
 KERNEL_PATH = "boot/linux"  # KIWI's names; the menu refers to them
@@ -29,16 +30,25 @@ class BootPlan:
 class Plans:
     """The plan of every machine, from the configuration and the catalogue."""
 
-    def __init__(self, config: Config, catalog: Catalog, *, server: str, choices: Choices | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        catalog: Catalog,
+        *,
+        server: str,
+        choices: Choices | None = None,
+        private: Callable[[str], Private] = lambda mac: NOTHING_PRIVATE,
+    ) -> None:
         """`server` is our IPv4 address: what clients are told to load from and connect to.
 
-        Without `choices` no image boots by itself: the kernel is boot/linux.
+        Without `choices` no image boots by itself: the kernel is boot/linux. `private` gives a machine's own exports.
         """
         self._boot = config.boot
         self._machines = config.machines
         self._catalog = catalog
         self._server = server
         self._choices = choices
+        self._private = private
 
     def check(self) -> None:
         """Raises: OperatorError when a setting names an image that is not there."""
@@ -79,7 +89,8 @@ class Plans:
         if entry is None:
             return None
         root = self.for_machine(mac).root
-        return compile_config(root_config(root, image=entry.name, target=entry.target), self._server)
+        private = self._private(mac) if mac else NOTHING_PRIVATE
+        return compile_config(root_config(root, image=entry.name, target=entry.target, private=private), self._server)
 
     def menu(self, mac: str | None) -> Menu:
         """The generated menu: boot/linux and boot/initrd, told who we are and that HTTP is the way to ask us."""

@@ -71,7 +71,13 @@ class Appliance:
         self.catalog.load()
         self.deployments = Deployments(self.catalog, root / "image", root / STATE / "initrd")
         self.deployments.load_rules()
-        self.plans = Plans(config, self.catalog, server=address, choices=Choices(self.deployments, server=address))
+        self.plans = Plans(
+            config,
+            self.catalog,
+            server=address,
+            choices=Choices(self.deployments, server=address),
+            private=lambda mac: self.exports.private(mac),
+        )
         self.plans.check()
         self.checksums = Checksums(self.catalog, Memory(root), is_serving=lambda: self._is_serving)
         self._is_serving, self._sent = False, 0  # whether clients were sent bytes in the last second; in all

@@ -15,6 +15,7 @@ from appliance.exports.names import Kind, parse_name
 from appliance.exports.policy import Policy, policy_of
 from appliance.exports.targets import Server, Targets
 from appliance.host import neighbour
+from appliance.kiwi.roots import Private
 from appliance.stage import Stage
 from protocols.nbd.events import Connection
 from storage.image import Image
@@ -60,14 +61,13 @@ class ExportService:
         """The API's routes."""
         return ExportApi(self.exports, self.targets, policy=self.policy, connections=self._connections).routes()
 
-    def offered(self, mac: str) -> dict[Kind, str]:
-        """The NBD exports of a machine, by what they are for: what its configuration may name."""
-        return self.exports.offered(mac)
-
-    def target(self, mac: str) -> str | None:
-        """The AoE address of a machine's disk, as e16.1, once it has one to write to."""
-        address = self.targets.address(mac) if self._writes_over_aoe(mac) else None
-        return "e{}.{}".format(*address) if address else None
+    def private(self, mac: str) -> Private:
+        """What a machine's client configuration names: exports, or the AoE address of its disk once it has one."""
+        if self._boots_over_aoe(mac):
+            address = self.targets.address(mac) if self._writes_over_aoe(mac) else None
+            return Private(write="e{}.{}".format(*address) if address else None)
+        offered = self.exports.offered(mac)
+        return Private(write=offered.get(Kind.WRITE), swap=offered.get(Kind.SWAP))
 
     def note_step(self, mac: str, stage: Stage, *, second_stage: bool) -> None:
         """Hear how far a machine has come with its boot."""

@@ -1,0 +1,80 @@
+"""appliance.exports.service: what client configurations name of machines' own, and when."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.catalog import Catalog
+from appliance.config import load_config
+from appliance.exports.service import ExportService
+from appliance.plan import Plans
+from appliance.stage import Stage
+from tests.appliance.exports.test_targets import Server
+
+OWN, OTHER, IDLE = "52:54:00:a1:b2:c3", "52:54:00:00:00:01", "52:54:00:00:00:03"
+
+
+class TestService:
+    """What a client configuration names of a machine's own."""
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> Path:
+        """Everyone keeps what they write; one boots over AoE, one writes nothing."""
+        path = tmp_path / "rootwire.toml"
+        path.write_text(
+            '[boot]\nwrite = "keep"\nswap_size = "1MiB"\nroot = "nbd"\n'
+            f'[machines."{OWN}"]\nroot = "aoe"\n[machines."{IDLE}"]\nwrite = "none"\n'
+        )
+        return path
+
+    @pytest.fixture
+    def plans(self, config: Path, tmp_path: Path) -> tuple[Plans, ExportService]:
+        """The plans, and the disks that they name."""
+        (tmp_path / "image").mkdir()
+        (tmp_path / "image/edge").write_bytes(b"hsqs" + bytes(8192))
+        settings, catalog = load_config(config), Catalog(tmp_path / "image")
+        catalog.load()
+        server = Server()
+        service = ExportService(
+            settings,
+            tmp_path / "state",
+            aoe=server,
+            connections=list,
+            mac_of=lambda client: None,
+            image=lambda name: None,
+            boots_over_aoe=lambda mac: plans.for_machine(mac).root == "aoe",
+        )
+        plans = Plans(settings, catalog, server="10.0.0.9", private=service.private)
+        return plans, service
+
+    @staticmethod
+    def names(plans: Plans, mac: str) -> str:
+        """The client configuration's own words."""
+        return (plans.kiwi_config(mac) or b"").decode()
+
+    async def test_over_nbd(self, plans: tuple[Plans, ExportService]) -> None:
+        """Swap and disk by name, no field of the seven empty; F5 of the contract."""
+        root = "10.0.0.9;edge;/dev/nbd0;swap-525400000001;/dev/nbd1;rw-525400000001;/dev/nbd2"
+        assert f"NBDROOT='{root}'\n" in self.names(plans[0], OTHER)
+        assert "UNIONFS_CONFIG='nbd,nbd,overlay'\n" in self.names(plans[0], OTHER)
+
+    async def test_without_a_disk(self, plans: tuple[Plans, ExportService]) -> None:
+        """Where it swaps, it writes to memory."""
+        assert "UNIONFS_CONFIG='tmpfs,nbd,overlay'\n" in self.names(plans[0], IDLE)
+
+    async def test_over_aoe(self, plans: tuple[Plans, ExportService]) -> None:
+        """Once it has its address; F6b of the contract."""
+        made, service = plans
+        assert "AOEROOT='/dev/etherd/e0.1'\n" in self.names(made, OWN)
+        await service.targets.show(OWN)
+        assert "AOEROOT='/dev/etherd/e0.1,/dev/etherd/e16.1'\n" in self.names(made, OWN)
+        assert service.private(OWN).swap is None
+
+    async def test_a_target_is_shown_when_the_firmware_is_done(self, plans: tuple[Plans, ExportService]) -> None:
+        """Not before: it may still have the old one open."""
+        service = plans[1]
+        service.note_step(OWN, Stage.DISCOVERED, second_stage=False)
+        service.note_step(OTHER, Stage.KERNEL, second_stage=False)
+        assert service.targets._waiting == {}
+        service.note_step(OWN, Stage.KERNEL, second_stage=False)
+        assert list(service.targets._waiting) == [OWN]
