@@ -18,27 +18,35 @@ from collections.abc import Callable, Mapping, Sequence
 from aiohttp import web
 
 from appliance.metrics import CONTENT_TYPE, expose
-from appliance.report import ImageReport, report_history, report_machine
+from appliance.report import ImageReport, RefusedReport, report_history, report_machine
 from appliance.timeline import Machine, Timeline
 from protocols.ethernet import format_mac, parse_mac
 
 SLICE = 32  # machines reported in one go: about 4 ms, in which no packet is answered
 
 Counters = Callable[[], Mapping[str, Mapping[str, int]]]
+Refused = Callable[[], Sequence[RefusedReport]]
 Images = Callable[[], Sequence[ImageReport]]
 
 
 def routes(
-    timeline: Timeline, counters: Counters, about: Mapping[str, str], images: Images = list
+    timeline: Timeline,
+    counters: Counters,
+    about: Mapping[str, str],
+    images: Images = list,
+    refused: Refused = list,
 ) -> list[web.RouteDef]:
     """The API's routes.
 
-    `counters` gives the counts of each protocol at the moment of asking, `images` what there is to say of each image;
+    `counters` gives the counts of each protocol at the moment of asking, `images` what there is to say of each image,
+    `refused` which configurations are withheld;
     `about` is what the appliance says of itself.
     """
 
     async def get_machines(request: web.Request) -> web.Response:
-        return _answer(await list_machines(timeline, images(), with_steps=request.query.get("steps") != "no"))
+        return _answer(
+            await list_machines(timeline, images(), refused(), with_steps=request.query.get("steps") != "no")
+        )
 
     async def get_machine(request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -69,7 +77,9 @@ def routes(
     ]
 
 
-async def list_machines(timeline: Timeline, images: Sequence[ImageReport] = (), *, with_steps: bool) -> str:
+async def list_machines(
+    timeline: Timeline, images: Sequence[ImageReport] = (), refused: Sequence[RefusedReport] = (), *, with_steps: bool
+) -> str:
     """A MachinesReport as JSON text, made in slices between which the event loop serves others."""
     now, factor = timeline.clock(), timeline.limits.patience_factor
     machines = sorted(timeline.machines(), key=lambda machine: machine.name)
@@ -78,7 +88,9 @@ async def list_machines(timeline: Timeline, images: Sequence[ImageReport] = (), 
         some = machines[start : start + SLICE]
         texts += (_dump(report_machine(machine, now, factor, with_steps=with_steps)) for machine in some)
         await asyncio.sleep(0)
-    return f'{{"time":{round(now, 3)},"machines":[{",".join(texts)}],"images":{_dump(images)}}}'
+    return (
+        f'{{"time":{round(now, 3)},"machines":[{",".join(texts)}],"images":{_dump(images)},"refused":{_dump(refused)}}}'
+    )
 
 
 def find_machine(timeline: Timeline, name: str) -> Machine | None:

@@ -4,10 +4,13 @@ Times are unix seconds, durations seconds, sizes bytes. Stages are their labels:
 "loader", "config", "kernel", "initrd", "client config", "root loading", "root connected", "root busy".
 """
 
+from typing import NotRequired
+
 from typing_extensions import TypedDict  # pydantic, which checks what clients receive, can't read typing's before 3.12
 
 from appliance.catalog import Entry
 from appliance.checksums import Checksums
+from appliance.kiwi.finding import Finding
 from appliance.machine import Boot, Machine, Step
 from appliance.patience import Overdue, find_overdue
 from appliance.stage import Stage
@@ -85,12 +88,27 @@ class ImageReport(TypedDict):
     changed: str | None  # since it was opened: "rewritten" in place, "replaced" by another file, "removed"
 
 
+class RefusedReport(TypedDict):
+    """An error for which a KIWI configuration is withheld from its clients."""
+
+    place: str  # FILE:LINE
+    trap: str
+    effect: str
+    mend: str
+
+
 class MachinesReport(TypedDict):
-    """All machines, ordered by `id`, and all images; `time` is the appliance's clock."""
+    """All machines, ordered by `id`, all images and refused configurations; `time` is the appliance's clock."""
 
     time: float
     machines: list[MachineReport]
     images: list[ImageReport]
+    refused: NotRequired[list[RefusedReport]]
+
+
+def report_refused(finding: Finding) -> RefusedReport:
+    """What keeps a configuration from being served."""
+    return {"place": finding.place, "trap": finding.trap, "effect": finding.effect, "mend": finding.mend}
 
 
 def report_image(entry: Entry, checksums: Checksums, changed: str | None) -> ImageReport:

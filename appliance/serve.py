@@ -33,7 +33,7 @@ from appliance.offers import make_plan
 from appliance.plan import INITRD_PATH, KERNEL_PATH, Plans
 from appliance.prefetch import Prefetcher, PrefetchLimits
 from appliance.recording import HeatLimits, Recorder
-from appliance.report import ImageReport, report_image
+from appliance.report import ImageReport, RefusedReport, report_image, report_refused
 from appliance.stage import Stage
 from appliance.story import Story
 from appliance.timeline import Timeline, TimelineLimits
@@ -156,7 +156,7 @@ class Appliance:
             open_write=uploads.open_write,
             report=self.story.on_http,
             routes=[
-                *routes(self.timeline, self.counters, self.about(), self.images),
+                *routes(self.timeline, self.counters, self.about(), self.images, self.refused),
                 *HeatMaps(self.catalog, self.recorder).routes(),
                 *self.exports.routes(),
             ],
@@ -179,6 +179,10 @@ class Appliance:
     def images(self) -> list[ImageReport]:
         """Every image as the API tells of it."""
         return [report_image(entry, self.checksums, self.changes.of(entry.name)) for entry in self.catalog]
+
+    def refused(self) -> list[RefusedReport]:
+        """Which KIWI configurations are withheld, and why."""
+        return [report_refused(finding) for finding in self.tree.refused_configs()]
 
     def about(self) -> Mapping[str, str]:
         """What this appliance serves, for the API."""

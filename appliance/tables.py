@@ -11,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.changes import REMEDIES
-from appliance.report import BootReport, ImageReport, MachineHistory, MachineReport, MachinesReport, StepReport
+from appliance.report import (
+    BootReport,
+    ImageReport,
+    MachineHistory,
+    MachineReport,
+    MachinesReport,
+    RefusedReport,
+    StepReport,
+)
 from appliance.stage import FINAL_STAGES, Stage
 
 GAP = 2  # columns between columns
@@ -117,7 +125,7 @@ def machines_view(report: MachinesReport, console: Console, *, height: int | Non
     Where not all have room, those that wait too long stay, then those on their way, then what changed last.
     """
     machines = report["machines"]
-    hints = _hints(machines) + _image_notices(report["images"])
+    hints = _hints(machines) + _image_notices(report["images"]) + _refusals(report.get("refused", []))
     shown = list(machines)
     if height is not None:
         room = height - 1  # the table's heading
@@ -180,6 +188,11 @@ def _image_notices(images: Iterable[ImageReport]) -> list[Text]:
         more = f", then of {len(missing) - 1} more" if len(missing) > 1 else ""
         notices.append(Text(f"checksums of {name}: {done / size:.0%} of {decimal(size)}{more}", style="dim"))
     return notices
+
+
+def _refusals(refused: Iterable[RefusedReport]) -> list[Text]:
+    """A line for each reason why a configuration is withheld."""
+    return [Text(f"{r['place']} is not served: {r['effect']}; {r['mend']}", ALARM) for r in refused]
 
 
 def _hint(names: list[str], hint: str) -> Text:

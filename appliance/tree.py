@@ -13,7 +13,9 @@ from pathlib import Path
 from appliance.catalog import Catalog, Entry
 from appliance.checksums import Checksums
 from appliance.deployment.choices import TREE_INITRDS
+from appliance.kiwi.finding import Finding
 from appliance.kiwi.names import DEFAULT, NO_VERSION, mac_asked_for, split_name
+from appliance.kiwi.publisher import Publisher
 from appliance.kiwi.sums import checksum_line
 from appliance.loaders import find_loader_file
 from appliance.menu import Menu, parse_pxelinux, render_ipxe, render_pxelinux
@@ -25,6 +27,7 @@ from storage.image import BytesImage, FileImage, Image
 from storage.squashfs import Squashfs
 
 IMAGES = "image/"
+KIWI_FILES = ("kiwi/config.", "kiwi/hardware_config.")  # in any case: clients never get such a file as it is
 SQUASHFS_SUFFIX = ".squashfs"  # by which live-boot knows that what it fetches is a file system
 PXELINUX_DEFAULT = "pxelinux.cfg/default"
 MENU_MAX = 64 << 10  # bytes of an operator's menu that are read: PXELINUX's own limit
@@ -57,6 +60,7 @@ class Tree:
         self._catalog = catalog
         self._plans = plans
         self._server = server
+        self._publisher = Publisher(self._root, server=server, kept=self._root / STATE / "kiwi")
         self._checksums = checksums
         self._own_initrd = own_initrd
         self._find_loader = find_loader
@@ -97,9 +101,10 @@ class Tree:
         return self._catalog.unpacked.take(entry.name, found)
 
     def _find(self, path: str) -> Image | None:
+        if path.casefold().startswith(KIWI_FILES):
+            return self._kiwi_config(path)
         return (
             self._file(path)
-            or self._kiwi_config(path)
             or self._menu(path)
             or self._initrd(path)
             or self._loader(path)
@@ -167,23 +172,20 @@ class Tree:
         return sorted(place.iterdir()) if place.is_dir() and place.resolve().is_relative_to(self._root) else []
 
     def _kiwi_config(self, path: str) -> Image | None:
-        if path == DEFAULT:
+        """A client's configuration: the operator's as it passes the check, else the generated one."""
+        if (mac := mac_asked_for(path)) is not None:
+            return _generated(self._machine_config(mac))
+        if path == DEFAULT and not self._publisher.site.find(path):
             return _generated(self._plans.kiwi_config(None))
-        mac = mac_asked_for(path)
-        if mac is None:
-            return None
-        written = self._written_configs()
-        if mac in written:
-            return self._file(written[mac])
-        # Answering the first question spares the client ten more, but only where nothing later could apply.
-        if self._plans.has_own(mac) or not written:
-            return _generated(self._plans.kiwi_config(mac))
-        return None
+        return _generated(self._publisher.file(path))
 
-    def _written_configs(self) -> dict[str, str]:
-        """The operator's own KIWI/config.* files by the MAC they are for (or by their name when for none)."""
-        names = [p.name for p in self._inside_folder(self._root / "KIWI") if p.name.startswith("config.")]
-        return {mac_asked_for(f"KIWI/{name}") or name: f"KIWI/{name}" for name in names}
+    def _machine_config(self, mac: str) -> bytes | None:
+        own = self._publisher.machine(mac)
+        if own is not None or self._publisher.has_own(mac):
+            return own
+        # Answering the first question spares the client ten more, but only where nothing later could apply.
+        is_first = self._plans.has_own(mac) or not self._publisher.site.configs()
+        return self._plans.kiwi_config(mac) if is_first else None
 
     def _menu(self, path: str) -> Image | None:
         if path == PXELINUX_DEFAULT:
@@ -205,6 +207,10 @@ class Tree:
     def _loader(self, path: str) -> Image | None:
         place = self._find_loader(path)
         return None if place is None else FileImage(place)
+
+    def refused_configs(self) -> list[Finding]:
+        """The errors for which configurations of the operator's are withheld from clients at present."""
+        return self._publisher.refused()
 
     async def _checksum(self, path: str) -> Image | None:
         """NAME.md5 and NAME.sha256 in KIWI's format, made from the image when the operator has none."""

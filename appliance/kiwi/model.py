@@ -32,7 +32,8 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,100}")
 _UNSAFE = re.compile(r"['\\\x00-\x1f\x7f]")
 
 
-def _safe_text(text: str) -> str:
+def safe_text(text: str) -> str:
+    """A value that can stand between single quotes. Raises: ValueError for one that can't."""
     if _UNSAFE.search(text):
         raise ValueError("can't hold quotes, backslashes or control characters: clients would run what follows")
     return text
@@ -53,7 +54,7 @@ def _read_switch(given: Any) -> Any:
     return given or None
 
 
-Value = Annotated[str, Field(max_length=TEXT_MAX), AfterValidator(_safe_text)]
+Value = Annotated[str, Field(max_length=TEXT_MAX), AfterValidator(safe_text)]
 Text = Annotated[Value, Field(min_length=1)]
 Key = Annotated[str, AfterValidator(_safe_key)]
 Switch = Annotated[Text | None, BeforeValidator(_read_switch)]

@@ -69,7 +69,8 @@ class Site:
 
     def _inside(self, path: str) -> Path | None:
         place = Path(os.path.realpath(self.root / path))
-        return place if place.is_relative_to(self.root) and place.is_file() else None
+        # os.path's: to Path a name too long for the file system is an error, and clients may ask for one
+        return place if place.is_relative_to(self.root) and os.path.isfile(place) else None  # noqa: PTH113
 
     def read(self, path: str) -> Document | None:
         """A configuration by its path from the root; None where there is none: an empty file counts as none.

@@ -47,7 +47,12 @@ async def get(client: Client, path: str, status: int = 200) -> str:
 
 async def test_no_machines(client: Client) -> None:
     """An empty list, not an error."""
-    assert json.loads(await get(client, "/api/machines")) == {"time": 1000.0, "machines": [], "images": []}
+    assert json.loads(await get(client, "/api/machines")) == {
+        "time": 1000.0,
+        "machines": [],
+        "images": [],
+        "refused": [],
+    }
 
 
 async def test_machines_are_listed_with_their_present_boot(client: Client, timeline: Timeline) -> None:
@@ -115,6 +120,7 @@ async def test_machines_are_listed_with_their_present_boot(client: Client, timel
             }
         ],
         "images": [],
+        "refused": [],
     }
 
 

@@ -130,17 +130,17 @@ async def test_a_machine_with_its_own_table_gets_its_own_files(root: Path) -> No
 
 
 async def test_the_operators_files_win(root: Path) -> None:
-    """A written menu and configuration are served as they are, and the script follows the written menu."""
+    """A written menu is served as it is, and the script follows it; a written configuration is compiled anew."""
     (root / "pxelinux.cfg").mkdir()
     (root / "pxelinux.cfg/default").write_text("LABEL mine\nKERNEL boot/linux\nAPPEND mine=1\n")
     (root / "KIWI").mkdir()
-    (root / "KIWI/config.default").write_text("IMAGE='x'\n")
-    (root / "KIWI/config.52.54.00.77.00.01").write_text("IMAGE='dots'\n")
+    (root / "KIWI/config.default").write_text("NFSROOT=10.0.0.9;/x\n")
+    (root / "KIWI/config.52.54.00.77.00.01").write_text("NFSROOT='10.0.0.9;/dots'\n")
     tree = tree_of(root, machines={MAC: {"root": "aoe"}})
     assert "mine=1" in await text(tree, "pxelinux.cfg/default")
     assert "mine=1" in await text(tree, "boot.ipxe")
-    assert await text(tree, "KIWI/config.default") == "IMAGE='x'\n"
-    assert await text(tree, "KIWI/config.52:54:00:77:00:01") == "IMAGE='dots'\n"
+    assert await text(tree, "KIWI/config.default") == "NFSROOT='10.0.0.9;/x'\n"
+    assert await text(tree, "KIWI/config.52:54:00:77:00:01") == "NFSROOT='10.0.0.9;/dots'\n"
     with pytest.raises(FileNotFoundError):
         await tree.open("KIWI/config.52:54:00:77:00:02", CLIENT)
     with pytest.raises(FileNotFoundError):
