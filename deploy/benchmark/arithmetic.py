@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from deploy.benchmark.cells import Cell, Inside, Metric
 
 OURS = "rootwire"
-FLOOR = "floor"  # tests/bench/floor_*.c: no rival but a limit, that of the kernel and the load
+# No rival but a limit: that of the kernel and the load (tests/bench/floor_*.c); of readers that of their libraries
+# (deploy/benchmark/libraries.py).
+FLOOR = "floor"
 PLAIN = "plain file"  # what a file inside an image is compared with
 GB = 1e9
 LOAD_BOUND = 0.1  # idle share of the load's core below which the load may be what was measured

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.benchmark.arena import Arena
-from deploy.benchmark.arithmetic import OURS, Sample
+from deploy.benchmark.arithmetic import FLOOR, OURS, Sample
 from deploy.benchmark.cells import CODECS, CROWD_SIZE, Cell
 from deploy.benchmark.errors import BenchmarkError
 from deploy.benchmark.generators import REPOSITORY, LoadFailedError
@@ -50,12 +50,22 @@ UNSQUASHFS = Reader(
 )
 SQFS2TAR = Reader("sqfs2tar", lambda image, *_: ["sqfs2tar", str(image)], counts=False)
 READERS = {  # by the first word of a cell's load
-    "native": (Reader(OURS, _program("rootwire", "all")), UNSQUASHFS, SQFS2TAR),
-    "threads": (Reader(OURS, _program("rootwire", "threads")), Reader("one thread", _program("rootwire", "all"))),
+    "native": (
+        Reader(OURS, _program("rootwire", "all")),
+        UNSQUASHFS,
+        SQFS2TAR,
+        Reader(FLOOR, _program("libraries", "all")),
+    ),
+    "threads": (
+        Reader(OURS, _program("rootwire", "threads")),
+        Reader("one thread", _program("rootwire", "all")),
+        Reader(FLOOR, _program("libraries", "threads")),
+    ),
     "python": (
         Reader(OURS, _program("rootwire", "threads")),  # what one call can do: the others have no such thing
         Reader("PySquashfsImage", _program("PySquashfsImage", "all")),
         Reader("dissect", _program("dissect", "all")),
+        Reader(FLOOR, _program("libraries", "threads")),
     ),
     "find": (Reader(OURS, _program("rootwire", "find")), Reader("dissect", _program("dissect", "find"))),
     "random": (Reader(OURS, _program("rootwire", "random")), Reader("plain file", _program("plain", "random"))),

@@ -88,13 +88,14 @@ class File:
 class Squashfs:
     """An image, all of it in memory."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, unpack: Callable[[bytes], bytes] | None = None) -> None:
+        """`unpack` is for compressors that Python's own library does not know."""
         self.data = image.read_at(0, image.size)
         (_, _, _, self.block_size, _, compressor, _, _, _, _, _, self.root, _, *tables) = struct.unpack_from(
             "<5I6H8Q", self.data
         )
         self._ids, self._xattrs, self._inodes, self._directories, self._fragments, self._exports = tables
-        self.unpack = UNPACK[compressor]
+        self.unpack = unpack or UNPACK[compressor]
 
     def _entry(self, table: int, number: int, form: str) -> tuple[int, ...]:
         size = struct.calcsize("<" + form)
