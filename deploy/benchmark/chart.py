@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy.benchmark.arithmetic import Row
+from deploy.benchmark.arithmetic import FLOOR, Row
 from deploy.benchmark.table import TITLES, by_protocol, figure
 
 OURS_MET, OURS_SHORT = "#1f6f8b", "#e08e45"  # told apart by lightness as well as hue
 PEER_MARKS = ("o", "s", "^", "D", "v", "P")
+FLOOR_MARK = "X"  # the same wherever there is one
 PEER_COLOUR = "#6b6b6b"
 TARGET_COLOUR = "#111111"
 TICKS = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
@@ -82,12 +83,14 @@ def _peer_marks(rows: Sequence[Row]) -> dict[str, str]:
     marks: dict[str, str] = {}  # by the legend's label: TITLE: peer
     for protocol in dict.fromkeys(row.protocol for row in rows):
         peers = dict.fromkeys(peer for row in rows if row.protocol == protocol for peer in row.peers)
-        marks |= {_label(protocol, peer): PEER_MARKS[i % len(PEER_MARKS)] for i, peer in enumerate(peers)}
+        rivals = [peer for peer in peers if peer != FLOOR]
+        marks |= {_label(protocol, peer): PEER_MARKS[i % len(PEER_MARKS)] for i, peer in enumerate(rivals)}
+        marks |= {_label(protocol, peer): FLOOR_MARK for peer in peers if peer == FLOOR}
     return marks
 
 
 def _label(protocol: str, peer: str) -> str:
-    return f"{TITLES[protocol]}: {peer}"
+    return "floor: no rival, a limit" if peer == FLOOR else f"{TITLES[protocol]}: {peer}"
 
 
 def _draw_row(axes: Any, at: int, row: Row, marks: dict[str, str]) -> None:
