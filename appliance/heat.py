@@ -39,8 +39,10 @@ class BootHeat(TypedDict):
     seconds: float
     bytes: int  # of the image, each once
     reads: int  # requests
-    jumps: int  # of those that began before the one before, or more than 128 KiB behind its end
+    jumps: int  # of a disk that reads each byte once: to before the last read, or more than 128 KiB behind its end
+    way: int  # bytes that those jumps passed over, back or forth
     blocks: int  # of 128 KiB each, aligned, that were touched: what a page cache's readahead brings
+    stretches: int  # of such blocks side by side: seeks, if they were read in the order of the disk
     dropped: int  # reads that found no room in the recording
 
 
@@ -99,11 +101,25 @@ def first_reads(runs: Iterable[Run]) -> Iterator[tuple[int, int, float]]:
             yield start, end, at / 1e9
 
 
+def behind_probe(runs: Sequence[Run]) -> Sequence[Run]:
+    """The reads that came after those of the image's beginning, which tell a client what is in it.
+
+    They go by the device, with readahead: hundreds of kilobytes of whatever file lies there. A file system that reads
+    of that file reads it again.
+    """
+    end = 0
+    for number, (offset, length, _, _) in enumerate(runs):
+        if offset != end:
+            return runs[number:]
+        end += length
+    return ()
+
+
 def name_reads(recording: Recording, owners: Owners) -> list[_Heat]:
     """What a recording read, by owner, in the order of the first read. Takes milliseconds: not in the event loop."""
     found: dict[_Key, _Heat] = {}
     sector = sector_of(recording.runs)
-    for start, end, after in first_reads(recording.runs):
+    for start, end, after in first_reads(behind_probe(recording.runs)):
         at = start
         for owner in owners.within(start, end - start):
             part = min(end, owner.offset + owner.length) - max(at, owner.offset)
@@ -167,24 +183,32 @@ def report_heat(image: str, recordings: Sequence[Recording], owners: Owners) -> 
 
 def sum_up(recording: Recording) -> BootHeat:
     """One boot in numbers."""
+    once = list(first_reads(recording.runs))
+    jumps = find_jumps((start, end) for start, end, _ in once)
+    blocks = touched_blocks(recording.runs)
     return {
         "client": recording.client,
         "began": round(recording.began, 3),
         "seconds": round(recording.seconds, 3),
-        "bytes": sum(end - start for start, end, _ in first_reads(recording.runs)),
+        "bytes": sum(end - start for start, end, _ in once),
         "reads": sum(run[3] for run in recording.runs),
-        "jumps": count_jumps(recording.runs),
-        "blocks": len(touched_blocks(recording.runs)),
+        "jumps": len(jumps),
+        "way": sum(jumps),
+        "blocks": len(blocks),
+        "stretches": sum(block - 1 not in blocks for block in blocks),
         "dropped": recording.dropped,
     }
 
 
-def count_jumps(runs: Sequence[Run]) -> int:
-    """How often a disk would have had to move: its readahead, and squashfs's rounding, are no jumps."""
-    before = [(0, 0), *(run[:2] for run in runs)]
-    return sum(
-        not offset <= run[0] <= offset + length + BLOCK for run, (offset, length) in zip(runs, before, strict=False)
-    )
+def find_jumps(ranges: Iterable[tuple[int, int]]) -> list[int]:
+    """How far a disk moves each time it has to: its readahead, and squashfs's rounding, are no jumps."""
+    jumps = []
+    last_start = last_end = 0
+    for start, end in ranges:
+        if not last_start <= start <= last_end + BLOCK:
+            jumps.append(abs(start - last_end))
+        last_start, last_end = start, end
+    return jumps
 
 
 def touched_blocks(runs: Iterable[Run]) -> set[int]:

@@ -89,8 +89,8 @@ def heat_view(report: HeatReport) -> RenderableType:
 def _boot_line(boot: BootHeat) -> Text:
     dropped = f", {boot['dropped']} reads not recorded" if boot["dropped"] else ""
     return Text(
-        f"{printable(boot['client'])}: {decimal(boot['bytes'])} in {boot['reads']} reads, {boot['jumps']} jumps;"
-        f" {boot['blocks']} blocks of 128 KiB{dropped}",
+        f"{printable(boot['client'])}: {decimal(boot['bytes'])} in {boot['reads']} reads, {boot['jumps']} jumps over"
+        f" {decimal(boot['way'])}; {boot['blocks']} blocks of 128 KiB in {boot['stretches']} stretches{dropped}",
         style="bold",
     )
 

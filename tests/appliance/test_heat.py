@@ -2,7 +2,7 @@
 
 import random
 
-from appliance.heat import BLOCK, Covered, count_jumps, first_reads, report_heat, sector_of, sum_up, touched_blocks
+from appliance.heat import BLOCK, Covered, first_reads, report_heat, sector_of, sum_up
 from appliance.recording import Recording, Run
 from storage.squashfs.owners import Owner, Owners, Part
 
@@ -31,11 +31,11 @@ def test_files_are_named_in_the_order_of_the_first_read() -> None:
 
 def test_one_read_may_be_of_several() -> None:
     """Each has its part; what is nobody's is said so."""
-    report = report_heat("root", [recording((0, 1600, 0, 1))], OWNERS)
+    report = report_heat("root", [recording((1400, 10, 0, 1), (0, 1600, SECOND, 1))], OWNERS)
     assert [(part["part"], part["names"], part["bytes"]) for part in report["ranges"]] == [
+        ("file", ["bin/one"], 500),
         ("metadata", ["superblock"], 96),
         ("unknown", [], 904),
-        ("file", ["bin/one"], 500),
         ("file", ["bin/two"], 100),
     ]
 
@@ -71,6 +71,15 @@ def test_whoever_shares_a_sector_was_not_read() -> None:
     assert report["boots"][0]["bytes"] == 5120
 
 
+def test_who_looks_at_the_beginning_reads_no_file() -> None:
+    """A look at the device brings what lies there; the file system, that reads it, reads it again."""
+    look = [(0, 1200, 0, 2), (1200, 100, 1, 1)]
+    assert report_heat("root", [recording(*look)], OWNERS)["ranges"] == []
+    report = report_heat("root", [recording(*look, (0, 96, 2, 1), (1000, 400, 3, 1))], OWNERS)
+    assert [(part["names"], part["bytes"]) for part in report["ranges"]] == [(["superblock"], 96), (["bin/one"], 400)]
+    assert report["boots"][0]["bytes"] == 1400
+
+
 def test_sectors_are_what_all_reads_are_rounded_to() -> None:
     """A power of two, and no more than disks have."""
     assert sector_of([(1024, 3072, 0, 1), (4096, 8192, 0, 1)]) == 1024
@@ -100,10 +109,12 @@ def test_boots_are_joined() -> None:
 def test_a_boot_in_numbers() -> None:
     """Reads that go on, or nearly so, are no jumps; blocks are 128 KiB."""
     runs = ((0, 4096, 0, 2), (4096, 4096, 1, 1), (BLOCK - 1, 2, 2, 1), (0, 512, 3, 1))
-    assert count_jumps(runs) == 1
-    assert count_jumps([(0, 512, 0, 1), (BLOCK + 512, 1, 1, 1), (3 * BLOCK, 1, 2, 1)]) == 1
-    assert touched_blocks(runs) == {0, 1}
-    assert sum_up(recording(*runs))["bytes"] == 8194
+    boot = sum_up(recording(*runs))
+    assert (boot["bytes"], boot["reads"], boot["blocks"], boot["stretches"]) == (8194, 5, 2, 1)
+    assert (boot["jumps"], boot["way"]) == (0, 0), "the last read is of what the disk has given before"
+    far = sum_up(recording((0, 512, 0, 1), (BLOCK + 512, 1, 1, 1), (3 * BLOCK, 1, 2, 1), (BLOCK, 512, 3, 1)))
+    assert (far["jumps"], far["way"]) == (2, (3 * BLOCK - BLOCK - 513) + (3 * BLOCK + 1 - BLOCK))
+    assert (far["blocks"], far["stretches"]) == (3, 2)
 
 
 def test_covered_ranges_are_as_a_set_of_bytes() -> None:
