@@ -118,7 +118,7 @@ async def test_the_sort_file(client: Client, catalog: Catalog, recorder: Recorde
     """Files that were read, first the first."""
     boot(catalog, recorder, "bin/sh", "bin/init")
     await show_heat("root", sort_file=tmp_path / "sort", socket=tmp_path, url=url_of(client))
-    assert (tmp_path / "sort").read_bytes() == b"bin/sh 32767\nbin/init 32766\n"
+    assert (tmp_path / "sort").read_bytes() == b"bin/sh -1\nbin/init -2\n"
 
 
 @pytest.mark.parametrize(
