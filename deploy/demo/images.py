@@ -8,6 +8,7 @@ The initrds are made in the image's own system by its own tools, as everybody ma
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ ZSTD = ("--compress", "zstd -3 -q -T0")  # dracut's own level is 15, which takes
 # systemd-networkd where it finds that, and has no way there to run what mounts a root over the network.
 DRACUT = ("dracut", "--force", "--no-hostonly", "--no-early-microcode", *ZSTD, "--kver", "{version}")
 MADE = "tmp/initrd"  # where in the system an initrd is made
+# The last option: all words behind it are what is left out.
 PACK = ("-comp", "zstd", "-Xcompression-level", "3", "-no-xattrs", "-noappend", "-quiet", "-no-progress", "-e", "tmp")
 
 
@@ -64,8 +66,10 @@ class ImageTree:
         return (self.image,)
 
 
-def build_images(folder: Path, kernel: Path, kernel_inputs: str, steps: Steps) -> dict[str, ImageTree]:
-    """The tree of each kind in KINDS by the kind's name, in `folder`, made as far as missing or out of date.
+def build_images(
+    folder: Path, kernel: Path, kernel_inputs: str, steps: Steps, kinds: Sequence[Kind] = KINDS
+) -> dict[str, ImageTree]:
+    """The tree of each of `kinds` by the kind's name, in `folder`, made as far as missing or out of date.
 
     `kernel` is an unpacked kernel package and `kernel_inputs` names it. Takes some minutes the first time.
     Raises: LabError when a tool fails.
@@ -77,8 +81,8 @@ def build_images(folder: Path, kernel: Path, kernel_inputs: str, steps: Steps) -
         inputs = f"{kernel_inputs}\n{_system_inputs()}"
         with steps.step("images: Debian") as show:
             builder.make("system", inputs, lambda: _make_system(folder, kernel, show), show)
-        trees = {kind.name: ImageTree(folder / kind.name, f"debian-{kind.name}.x86_64-12") for kind in KINDS}
-        for kind in KINDS:
+        trees = {kind.name: ImageTree(folder / kind.name, f"debian-{kind.name}.x86_64-12") for kind in kinds}
+        for kind in kinds:
             with steps.step(f"images: {kind.name}") as show:
                 _build(builder, system, kind, trees[kind.name], f"{inputs}\n{kind.command}\n{PACK}", show)
     return trees
@@ -138,11 +142,16 @@ def _make_image(system: Path, kind: Kind, tree: ImageTree, show: Progress) -> No
         run_tool(_inside(system, [word.format(version=version) for word in kind.command]), show=show)
         (system / MADE).replace(initrd)
     show("packing it as squashfs")
-    run_tool(["mksquashfs", str(system), str(made), *PACK])
+    pack_system(system, made)
     initrd.unlink(missing_ok=True)
     tree.image.parent.mkdir(parents=True, exist_ok=True)
     made.replace(tree.image)
     show(f"{tree.name}, {tree.image.stat().st_size / 1e6:.0f} MB")
+
+
+def pack_system(system: Path, image: Path, *options: str) -> None:
+    """Pack the system as all of these images are, with more options of mksquashfs. Raises: LabError."""
+    run_tool(["mksquashfs", str(system), str(image), *options, *PACK])
 
 
 def _inside(system: Path, command: list[str]) -> list[str]:

@@ -1,7 +1,8 @@
-"""deploy/heat: what rootwire heat's sort file and prefetching are worth, measured on a boot of the lab.
+"""deploy/heat: what rootwire heat's sort file and prefetching are worth, measured on boots of the lab; what heat costs.
 
-order: boot, write the sort file, pack the same root by it, boot again; both boots in numbers of the image's blocks.
+order: boot a Debian with systemd, write the sort file, pack the same system by it, boot again; what each boot read.
 disk: the image on a slow disk and not in memory; boot, forget what was read, boot again with what the first left.
+hooks: no boot, but reads over NBD as fast as they go, of an export that is recorded and of one that is not.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,23 +18,39 @@ from pathlib import Path
 from appliance.heat import BootHeat
 from appliance.hotlist import fetch_heat, save_sort_file
 from appliance.status import Place, fetch
+from deploy import demo
+from deploy.demo.images import ImageTree, build_images, pack_system
 from deploy.demo.tree import IMAGE_NAME, DemoTree
+from deploy.lab import hooks
 from deploy.lab.client import Client
 from deploy.lab.console import Mark
 from deploy.lab.disk import slow_disk
 from deploy.lab.errors import LabError
-from deploy.lab.lab import POLL_INTERVAL, Lab
+from deploy.lab.lab import POLL_INTERVAL, Lab, LabSettings
 from deploy.lab.network import Network
-from deploy.lab.plan import plan_clients
-from deploy.lab.run import demo_tree, new_run_folder
+from deploy.lab.plan import ClientPlan, plan_clients
+from deploy.lab.run import DEMO, demo_tree, new_run_folder
 from deploy.lab.screen import Screen
-from deploy.lab.server import Rootwire
+from deploy.lab.server import BootSettings, Rootwire
 
 SEEK = 0.012  # seconds a jump takes: a laptop's disk
 RATE = 20e6  # bytes a second: a memory card, a USB 2 disk
 PLANS = plan_clients(1, "bios", "nbd")
-PACK = ("-comp", "zstd", "-Xcompression-level", "6", "-noappend", "-quiet", "-no-progress")
-TOLD = {"reads": "reads", "jumps": "jumps", "blocks": "blocks of 128 KiB", "bytes": "bytes"}
+IMAGES = DEMO / "images"
+LIMIT = 900.0  # seconds for systemd to boot, emulated
+SYSTEM_NAME = "debian-systemd.x86_64-12"
+SERVICE = "usr/sbin/rootwire-demo"
+# All of systemd's boot but what would ask for a login; then, as its last service, the demo's init, which powers off.
+APPEND = f"console=ttyS0 quiet init=/usr/lib/systemd/systemd systemd.run=/{SERVICE}"
+SYSTEMD = LabSettings(limit=LIMIT, boot=BootSettings(files=0, append=APPEND))
+TOLD = {
+    "reads": "reads",
+    "bytes": "bytes",
+    "blocks": "blocks of 128 KiB",
+    "stretches": "stretches of such blocks",
+    "jumps": "jumps of a disk that reads each byte once",
+    "way": "bytes that these jumps pass over",
+}
 MARKS = {Mark.ROOT: "root mounted", Mark.USERSPACE: "userspace", Mark.CHECKSUM: "files read"}
 
 
@@ -47,42 +63,49 @@ async def boot(lab: Lab, attempt: int = 1) -> Client:
     return client
 
 
-async def record(folder: Path, tree: DemoTree, sort_file: Path) -> BootHeat:
-    """Boot a tree in a lab of its own, write its sort file, and say what was read."""
-    lab = Lab(folder, tree, PLANS)
+async def record(folder: Path, tree: ImageTree, sort_file: Path) -> BootHeat:
+    """Boot an image in a lab of its own, write its sort file, and say what was read."""
+    lab = Lab(folder, tree, [ClientPlan(0, "bios", "nbd")], SYSTEMD)
     async with lab:
         await boot(lab)
         assert isinstance(lab.server, Rootwire)  # noqa: S101  # the lab's default
-        report = await fetch_heat(Place(lab.server.socket), IMAGE_NAME, None)
+        report = await fetch_heat(Place(lab.server.socket), tree.name, None)
     save_sort_file(report, sort_file)
     return report["boots"][-1]
 
 
-def pack_sorted(tree: DemoTree, sort_file: Path, folder: Path) -> DemoTree:
-    """The tree with its root packed in the order of the sort file."""
-    packed = DemoTree(folder / "sorted")
-    packed.image.parent.mkdir(parents=True)
-    packed.kernel.parent.mkdir()
-    root = folder / "root"
-    subprocess.run(["unsquashfs", "-quiet", "-no-progress", "-dest", root, tree.image], check=True)
-    subprocess.run(["mksquashfs", root, packed.image, *PACK, "-sort", sort_file], check=True)
-    shutil.rmtree(root)
-    for source, target in ((tree.kernel, packed.kernel), (tree.initrd, packed.initrd)):
-        os.link(source, target)
-    return packed
+def debian_system(screen: Screen) -> Path:
+    """The Debian that the demo's images are packed from, which has systemd."""
+    kernel = demo_tree(screen).root.with_name("kernel")
+    build_images(IMAGES, kernel, kernel.with_suffix(".made").read_text(), screen, [])
+    return IMAGES / "system"
 
 
-def measure_order(tree: DemoTree, folder: Path) -> None:
+def pack(system: Path, root: Path, *options: str) -> ImageTree:
+    """A tree of nothing but the system's image, which has no initramfs, and the demo's init as a service."""
+    tree, service = ImageTree(root, SYSTEM_NAME), system / SERVICE
+    tree.image.parent.mkdir(parents=True)
+    shutil.copy(Path(demo.__file__).with_name("service"), service)
+    try:
+        pack_system(system, tree.image, *options)
+    finally:
+        service.unlink()
+    return tree
+
+
+def measure_order(system: Path, folder: Path) -> None:
     """Both boots, side by side."""
-    folder.mkdir(parents=True)
-    before = asyncio.run(record(folder / "before", tree, folder / "sort"))
-    packed = pack_sorted(tree, folder / "sort", folder)
+    sort_file = folder / "sort"
+    plain = pack(system, folder / "as-it-comes")
+    before = asyncio.run(record(folder / "before", plain, sort_file))
+    packed = pack(system, folder / "sorted", "-sort", str(sort_file))
     after = asyncio.run(record(folder / "after", packed, folder / "sort.after"))
-    print(f"| a boot of {IMAGE_NAME} | as packed | by its sort file | |\n|---|---:|---:|---:|")
+    print(f"| a boot of {SYSTEM_NAME} | as packed | by its sort file | |\n|---|---:|---:|---:|")
     for key, name in TOLD.items():
         first, second = before[key], after[key]  # type: ignore[literal-required]  # keys of TOLD are BootHeat's
-        print(f"| {name} | {first} | {second} | {second / first:.2f} |")
-    shutil.rmtree(packed.root)
+        print(f"| {name} | {first:,} | {second:,} | {second / first:.2f} |")
+    for tree in (plain, packed):
+        shutil.rmtree(tree.root)
 
 
 class OnSlowDisk(Rootwire):
@@ -107,11 +130,12 @@ class OnSlowDisk(Rootwire):
         finally:
             self._disk.close()
 
-    def forget(self) -> None:
-        """Have nothing of the image in memory."""
-        file = os.open(self.image, os.O_RDONLY)
-        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(file)
+
+def forget(image: Path) -> None:
+    """Have nothing of an image in memory, but what somebody has mapped."""
+    file = os.open(image, os.O_RDONLY)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(file)
 
 
 async def hashed(socket: Path) -> None:
@@ -129,9 +153,9 @@ async def boot_twice(folder: Path, tree: DemoTree) -> tuple[Client, Client]:
     async with lab:
         assert isinstance(lab.server, OnSlowDisk)  # noqa: S101  # just made
         await hashed(lab.server.socket)
-        lab.server.forget()
+        forget(lab.server.image)
         first = await boot(lab)
-        lab.server.forget()
+        forget(lab.server.image)
         return first, await boot(lab, attempt=2)
 
 
@@ -151,18 +175,20 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="deploy/heat", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", choices=("order", "disk"), help="which of the two")
-    parser.add_argument("--rounds", type=int, choices=range(1, 21), default=1, metavar="N", help="of disk (default: 1)")
+    parser.add_argument("what", choices=("order", "disk", "hooks"), help="which of them")
+    rounds = "of disk and hooks (default: 1)"
+    parser.add_argument("--rounds", type=int, choices=range(1, 21), default=1, metavar="N", help=rounds)
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         parser.exit(2, "heat: network namespaces and taps need root; run: sudo deploy/heat\n")
     folder = new_run_folder(f"heat-{os.getpid()}")
     try:
-        tree = demo_tree(Screen())
-        if arguments.what == "order":
-            measure_order(tree, folder)
+        if arguments.what == "hooks":
+            hooks.report(arguments.rounds)
+        elif arguments.what == "order":
+            measure_order(debian_system(Screen()), folder)
         else:
-            measure_disk(tree, folder, arguments.rounds)
+            measure_disk(demo_tree(Screen()), folder, arguments.rounds)
     except LabError as failure:
         parser.exit(1, f"heat: {failure}\n")
     return 0

@@ -18,6 +18,7 @@ from deploy.lab.story import Story, fetch_stories
 
 ROOTWIRE = Path(sys.executable).with_name("rootwire")  # of the same .venv
 START_LIMIT = 30.0  # seconds from starting the appliance to its first answer, on a machine busy with other things
+RECORDED_SECONDS = 600.0  # of a boot: emulated machines take longer than those that the appliance's default is for
 ASK_INTERVAL = 0.1  # seconds between attempts to reach it while it starts
 
 
@@ -54,6 +55,9 @@ def write_config(path: Path, plans: Sequence[ClientPlan], settings: BootSettings
     lines = [
         "[boot]",
         f'append = "{settings.append} demo.files={settings.files}"',
+        "",
+        "[limits.heat]",
+        f"seconds = {RECORDED_SECONDS}",
     ]
     for plan in plans:
         lines += [
@@ -89,7 +93,7 @@ class Rootwire:
             *(str(ROOTWIRE), "serve", "--interface", "eth0", "--root", str(self._tree)),
             *("--config", str(self._config), "--socket", str(self._socket)),
         ]
-        with self._log.open("wb") as log:
+        with self._log.open("ab") as log:  # it may be started again
             self._process = await start(command, namespace=self._network.box, stdout=log, stderr=log)
         answering = asyncio.create_task(self._answering())
         ended = asyncio.create_task(self._process.wait())
