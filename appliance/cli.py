@@ -69,6 +69,8 @@ Make the client initramfs for a kernel: busybox, network drivers, nbd-client and
 
   rootwire initrd --kernel linux-image-amd64 --output /srv/netboot/boot/initrd
 
+  rootwire initrd --kernel linux-image-amd64 -o /srv/netboot/boot/initrd --extra /srv/netboot/boot/initrd.extra
+
   rootwire initrd --kernel / --output initrd          (the newest kernel installed here)
 
   rootwire initrd --kernel ./linux-image-6.1.0-42-amd64_6.1.159-1_amd64.deb --output initrd
@@ -231,11 +233,15 @@ def initrd(
         typer.Option(metavar="PACKAGE-OR-DIR", help="A Debian package, a .deb, or a folder with lib/modules/VERSION."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")],
+    extra: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write what machines with disks, or a root on NFS, load as well."),
+    ] = None,
 ) -> None:
     """Make the client initramfs."""
     console = Console(stderr=True)
     with console.status("making the client initramfs") as line:
-        report = build_initrd(kernel, output, progress=line.update)
+        report = build_initrd(kernel, output, extra=extra, progress=line.update)
     typer.echo(str(report))
 
 

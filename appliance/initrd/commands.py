@@ -12,15 +12,21 @@ from appliance.initrd.errors import InitrdError
 ADMINISTRATORS_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
+def find_optional(name: str) -> Path | None:
+    """Where a program is installed, if it is."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{ADMINISTRATORS_PATH}")
+    return None if path is None else Path(path)
+
+
 def find_program(name: str, package: str) -> Path:
     """Where a program is installed.
 
     Raises: InitrdError naming the Debian package that has it, when it is not there.
     """
-    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{ADMINISTRATORS_PATH}")
+    path = find_optional(name)
     if path is None:
         raise InitrdError(f"{name} is not installed; run: apt-get install {package}")
-    return Path(path)
+    return path
 
 
 def run(command: Sequence[str | Path], *, purpose: str, folder: Path | None = None) -> bytes:

@@ -1,9 +1,13 @@
-"""Which kernel modules go into the client initramfs: data only. A kernel has some of them, as modules or built in."""
+"""Which kernel modules go into the client initramfs, and into its extra archive: data only.
+
+A kernel has some of them, as modules or built in.
+"""
 
 # Without any of these no root can be mounted.
 REQUIRED = ("nbd", "aoe", "squashfs", "overlay", "loop")
 
-# Xfs and btrfs stay out: they would be a third of the archive, and a root that is served read-only is hardly ever one.
+# Xfs and btrfs are in the extra archive: they would be a third of this one, and a root that is served read-only is
+# hardly ever one.
 FILE_SYSTEMS = ("ext4", "isofs", "erofs")
 
 # Wired network cards. At least one of them must be there, or no machine finds its server.
@@ -49,3 +53,14 @@ BUSES = (
 )
 
 OPTIONAL = (*FILE_SYSTEMS, *NETWORK_CARDS, *BUSES)
+
+# Of the extra archive: what machines with disks need, and those with their root on NFS.
+DISKS = (
+    *("virtio_blk", "virtio_scsi", "xen_blkfront", "hv_storvsc", "vmw_pvscsi", "mptspi"),  # hypervisors
+    *("ahci", "ata_piix", "ata_generic", "sd_mod", "nvme", "vmd"),  # boards
+    *("usb_storage", "uas", "mmc_block", "sdhci_pci", "sdhci_acpi"),  # sticks and cards
+    *("megaraid_sas", "mpt3sas", "smartpqi", "hpsa", "aacraid"),  # servers
+    *("raid1", "xfs", "btrfs"),
+)
+NFS = ("nfs", "nfsv3")
+EXTRA = (*DISKS, *NFS)

@@ -83,6 +83,7 @@ def kernel_folder(tool: Callable[[str], str], tmp_path: Path) -> Path:
         "realtek",
         "crc32c-intel",
         "sound",
+        "ahci",
     )
     for name in names:
         path = folder / f"kernel/{name}.ko"

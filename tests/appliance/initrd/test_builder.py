@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from appliance.deployment.archive import read_members
+from appliance.initrd import builder
 from appliance.initrd.builder import InitrdReport, build_initrd
+from appliance.initrd.commands import find_optional
 from appliance.initrd.errors import InitrdError
+from storage.image import FileImage
 
 pytestmark = pytest.mark.usefixtures("programs")
 
@@ -17,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("programs")
 @pytest.fixture
 def programs(tool: Callable[[str], str]) -> None:
     """What the builder packs and runs is installed."""
-    for name in ("busybox", "nbd-client", "depmod", "modinfo"):
+    for name in ("busybox", "nbd-client", "depmod", "modinfo", "mkfs.ext4", "sfdisk", "resize2fs", "mdadm"):
         tool(name)
 
 
@@ -33,6 +37,12 @@ def names_in(initrd: Path, tool: Callable[[str], str]) -> list[str]:
     return listed.stdout.decode().splitlines()
 
 
+def read_member(archive: Path, name: str) -> bytes:
+    """A file of an initramfs."""
+    members = read_members(FileImage(archive), lambda member: member == name)
+    return next(member.data for member in members if member.name == name)
+
+
 def test_contents(kernel_folder: Path, tmp_path: Path, tool: Callable[[str], str]) -> None:
     """Programs, scripts, modules with what they need, tables, firmware, device nodes; no module nobody asked for."""
     build(kernel_folder, tmp_path / "initrd")
@@ -46,6 +56,36 @@ def test_contents(kernel_folder: Path, tmp_path: Path, tool: Callable[[str], str
     tables = {f"lib/modules/6.1.0-test/modules.{table}" for table in ("dep", "alias", "softdep", "builtin")}
     assert tables <= names
     assert not [name for name in names if name.endswith(".bin") and "modules." in name]
+
+
+def test_extra_archive(kernel_folder: Path, tmp_path: Path, tool: Callable[[str], str]) -> None:
+    """What only machines with disks need: tools, drivers, the tables of all modules, and no file that the first has."""
+    report = build_initrd(str(kernel_folder), tmp_path / "initrd", extra=tmp_path / "extra", progress=lambda line: None)
+    first, extra = set(names_in(tmp_path / "initrd", tool)), set(names_in(tmp_path / "extra", tool))
+    assert {"sbin/sfdisk", "sbin/resize2fs", "sbin/mdadm", "lib/rootwire/extra"} <= extra
+    assert "sbin/mkfs.ext4" in first
+    assert {name for name in extra if name.endswith(".ko")} == {"lib/modules/6.1.0-test/kernel/ahci.ko"}
+    assert report.extra_modules == ("ahci",)
+    assert report.extra_size == (tmp_path / "extra").stat().st_size
+    files = {name for name in first & extra if not any(other.startswith(f"{name}/") for other in first)}
+    assert {name.rpartition("/")[2].partition(".")[0] for name in files} == {"modules"}
+
+
+def test_extra_tables_have_all_modules(kernel_folder: Path, tmp_path: Path) -> None:
+    """They replace the first archive's; the mark says for which kernel."""
+    build_initrd(str(kernel_folder), tmp_path / "initrd", extra=tmp_path / "extra", progress=lambda line: None)
+    table = "lib/modules/6.1.0-test/modules.dep"
+    listed = [set(read_member(tmp_path / name, table).split()) for name in ("initrd", "extra")]
+    assert listed[1] - listed[0] == {b"kernel/ahci.ko:"}
+    assert read_member(tmp_path / "extra", "lib/rootwire/extra") == b"6.1.0-test\n"
+
+
+def test_programs_that_are_not_installed(kernel_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few machines mirror disks: without mdadm there is an archive all the same, and the report says what it lacks."""
+    absent = ("mdadm", "mkfs.ext4")
+    monkeypatch.setattr(builder, "find_optional", lambda name: None if name in absent else find_optional(name))
+    report = build_initrd(str(kernel_folder), tmp_path / "initrd", extra=tmp_path / "extra", progress=lambda line: None)
+    assert report.absent_programs == ("mkfs.ext4", "mdadm")
 
 
 def test_report_says_what_went_in(kernel_folder: Path, tmp_path: Path) -> None:
