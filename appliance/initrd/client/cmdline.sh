@@ -23,6 +23,9 @@ take_cmdline_word() {
     rw | ro) root_access=$1 ;;
     NBDROOT=*) cmdline_nbdroot=$value ;;
     AOEROOT=*) cmdline_aoeroot=$value ;;
+    NFSROOT=*) cmdline_nfsroot=$value ;;
+    kiwi_ramonly=*) config_ramonly=$value ;;
+    rootwire.extra=*) is_name "${value#/}" && extra_path=${value#/} ;;
     rootwire.poll=*) is_number "$value" && poll_seconds=$value ;;
     rootwire.debug) debug=1 ;;
     esac

@@ -2,6 +2,9 @@
 
 ANSWER_SECONDS=10   # for a small file: a full house of machines booting delays answers by less
 SMALL_BLOCKS=128    # of 512 bytes: real configurations have a few hundred bytes; more is a wrong file
+FILE_SECONDS=600    # for CONF's files, kernels, the extra archive
+FILE_BLOCKS=1048576 # half a GiB: no kernel, initramfs or configuration is bigger
+FILE_BLKSIZE=1428   # fits a frame, so that a lost one costs no more than itself
 PATIENCE_SECONDS='1 2 4 8 15'   # between attempts: a server that is starting gets half a minute
 DEFAULT_BLKSIZE=512 # of TFTP, as KIWI asks for configurations
 time_limit=
@@ -66,17 +69,23 @@ fetch() {
     return 2
 }
 
-# fetch_small PATH FILE [BLKSIZE]: the same, for files that become this script's data: limited in time and, by the
-# kernel, in size.
-fetch_small() (
-    time_limit=$ANSWER_SECONDS
-    ulimit -f $SMALL_BLOCKS
+# fetch_limited SECONDS BLOCKS PATH FILE [BLKSIZE]: the same, limited in time and, by the kernel, in size.
+fetch_limited() (
+    time_limit=$1 blocks=$2
+    shift 2
+    ulimit -f "$blocks"
     fetch "$@" && return
     status=$?
     [ -s "$2" ] || return $status
-    say "$1 on $from is bigger than $((SMALL_BLOCKS / 2)) KiB or came only in part: left out"
+    say "$1 on $from is bigger than $((blocks / 2)) KiB or came only in part: left out"
     return 1
 )
+
+# fetch_small PATH FILE [BLKSIZE]: for files that become this script's data.
+fetch_small() { fetch_limited $ANSWER_SECONDS $SMALL_BLOCKS "$@"; }
+
+# fetch_file PATH FILE: for files that go where the configuration says, as they are.
+fetch_file() { fetch_limited $FILE_SECONDS $FILE_BLOCKS "$1" "$2" $FILE_BLKSIZE; }
 
 # why_no_answer: what the tool said last; one that timeout ended has nothing to say.
 why_no_answer() {
@@ -88,14 +97,15 @@ why_no_answer() {
     show "$reason"
 }
 
-# fetch_patiently PATH FILE: a small file; 1 when the server has none. One that doesn't answer is asked again.
+# fetch_patiently FETCHER PATH FILE: fetch_small or fetch_file; 1 when the server has none. One that doesn't answer is
+# asked again.
 fetch_patiently() {
     local seconds reason status
     for seconds in $PATIENCE_SECONDS 0; do
-        fetch_small "$1" "$2"
+        "$@"
         status=$?
         [ $status -eq 2 ] || return $status
-        reason="$1: $from does not answer ($(why_no_answer))"
+        reason="$2: $from does not answer ($(why_no_answer))"
         [ "$seconds" -ne 0 ] || fail "$reason: check the server"
         say "$reason: asking again in $seconds s"
         sleep "$seconds"

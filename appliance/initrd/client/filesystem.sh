@@ -5,9 +5,12 @@ HEAD_BLOCKS=17   # of 4096 bytes: the last magic number, btrfs', is at 65600
 # bytes_at OFFSET COUNT: of $RUN/head, in hex.
 bytes_at() { dd if="$RUN/head" bs=1 skip="$1" count="$2" 2>> "$RUN/mount.log" | hexdump -v -e '1/1 "%02x"'; }
 
+# read_head DEVICE: what its type is told by.
+read_head() { dd if="$1" of="$RUN/head" bs=4096 count=$HEAD_BLOCKS 2>> "$RUN/mount.log"; }
+
 # detect_filesystem DEVICE: its type into $filesystem; fails when it is none this client knows.
 detect_filesystem() {
-    dd if="$1" of="$RUN/head" bs=4096 count=$HEAD_BLOCKS 2>> "$RUN/mount.log" || return 1
+    read_head "$1" || return 1
     filesystem=
     case $(bytes_at 0 4) in
     68737173) filesystem=squashfs ;;
@@ -32,11 +35,10 @@ mount_readonly() {
     mount -t "$filesystem" -o "$options" "$1" "$2" 2>> "$RUN/mount.log"
 }
 
-# mount_overlay: the read-only root at /lower below memory at /upper, together at /root.
+# mount_overlay: the read-only root at /lower below the changes at /upper, together at /root.
 mount_overlay() {
     modprobe overlay
-    mount_readonly "$root_device" /lower || return 1
-    mount -t tmpfs -o mode=0755 rootwire /upper && mkdir /upper/data /upper/work || return 1
+    mount_lower && mount_upper || return 1
     mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work rootwire /root 2>> "$RUN/mount.log"
 }
 
@@ -49,11 +51,6 @@ wants_overlay() {
         esac
         return 1
     fi
-    nth_field 1 , "$config_unionfs"
-    case $field in
-    tmpfs | nbd | aoe | /dev/ram*) ;;
-    *) say "UNIONFS_CONFIG: writing to $(show "$field") comes later: changes stay in memory" ;;
-    esac
     nth_field 3 , "$config_unionfs"
     case $field in
     overlay | unionfs) ;;
@@ -62,22 +59,65 @@ wants_overlay() {
     esac
 }
 
-mount_root() {
+# mount_lower: the root that nobody writes to.
+mount_lower() {
+    if [ "$root_mode" = nfs ]; then
+        mount_nfs ro /lower
+    else
+        mount_readonly "$root_device" /lower
+    fi
+}
+
+# choose_write: which device takes the changes; a remote root's own key has said so already. UNIONFS_CONFIG's first
+# field is one only for roots in memory, on disks or on NFS, as in KIWI.
+choose_write() {
+    [ -z "$config_ramonly" ] || { write_device= && return; }
+    case $root_mode in
+    nbd | aoe) return ;;
+    esac
+    nth_field 1 , "$config_unionfs"
+    case $field in
+    '' | tmpfs | nfs | /dev/ram*) return ;;
+    esac
+    is_device "$field" || fail "UNIONFS_CONFIG=$(show "$config_unionfs"): $(show "$field") is no device: write tmpfs"
+    write_device=$field
+    open_local_write UNIONFS_CONFIG
+}
+
+# load_filesystem: what $root_device holds, and the kernel's driver for it.
+load_filesystem() {
     local module
     detect_filesystem "$root_device" ||
         fail "$root_device holds no file system this client knows (it begins with $(bytes_at 0 16)):" \
             "serve a squashfs, erofs, ext4 or iso9660 image"
     module=$filesystem
     [ "$filesystem" != iso9660 ] || module=isofs
+    case $filesystem in
+    xfs | btrfs) require_extra "$filesystem" ;;
+    esac
     modprobe "$module" || fail "this client has no $filesystem: serve a squashfs, erofs, ext4 or iso9660 image"
+}
+
+# try_mount_root: as the configuration and the kernel command line have it.
+try_mount_root() {
+    [ "$root_mode" = nfs ] && filesystem=nfs || load_filesystem
     if wants_overlay; then
+        choose_write
         mount_overlay
+    elif [ "$root_mode" = nfs ]; then
+        mount_nfs rw /root
     elif [ "${root_access:-$default_access}" = rw ]; then
         mount -t "$filesystem" "$root_device" /root 2>> "$RUN/mount.log"
     else
         mount_readonly "$root_device" /root
-    fi || fail "the $filesystem on $root_device can't be mounted" \
-        "($(show "$(tail -n 1 "$RUN/mount.log")")): check the image"
+    fi
+}
+
+# mount_root: unless it was mounted to see what is on it.
+mount_root() {
+    grep -q '^[^ ]* /root ' /proc/mounts || try_mount_root ||
+        fail "the $filesystem on $root_device can't be mounted" \
+            "($(show "$(tail -n 1 "$RUN/mount.log")")): check the image"
     clock
     say "ROOT-MOUNTED mode=$root_mode uptime=$((now / 100)).$((now / 10 % 10))"
 }

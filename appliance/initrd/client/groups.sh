@@ -55,7 +55,7 @@ apply_hardware_maps() {
     list_value HARDWARE_MAP
     lists_with "$listed" HARDWARE_MAP "$1"
     for map in $members; do
-        fetch_patiently "KIWI/hardware_config.$map" "$RUN/hardware" ||
+        fetch_patiently fetch_small "KIWI/hardware_config.$map" "$RUN/hardware" ||
             fail "$config_name puts $1 into the hardware map $map, but $from has no KIWI/hardware_config.$map: add it"
         say "config KIWI/hardware_config.$map over it"
         read_config "$RUN/hardware" "KIWI/hardware_config.$map"

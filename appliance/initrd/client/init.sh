@@ -14,7 +14,16 @@
 # - a machine nobody has a configuration for registers, asks for an hour, then begins anew
 # - every hardware map that lists the machine counts, not only the first of HARDWARE_MAP
 # - ERROR_INTERRUPT ends the boot with its text; there is a shell only with rootwire.debug
-# Not yet: CONF, disks, swap, write exports, NFS.
+# - a swap export is used whatever memory the machine has, and one that is blank gets its signature
+# - a device for changes is formatted only when it is blank, or RELOAD_IMAGE is yes; see write.sh
+# - sha256 is verified where it is offered, in place of md5; md5 is asked for once, not two or three times
+# - of several images the root is the one that UNIONFS_CONFIG or PART calls so, else the last, as in KIWI
+# - letters and numbers name the same types in PART, sizes may have units, tables are GPT where MBR won't do
+# - RAID without DISK works, a missing disk of a mirror is said, and what doesn't fit a disk isn't written to it
+# - a CONF file that the server hasn't leaves the installed one alone; KIWI's client empties it
+# - REBOOT_IMAGE and kiwi_oemshutdown count after an install only
+# - no boot loader is installed on a disk; see disk.sh. Only ext4 is grown to its partition
+# Left out: LUKS, LVM, multipath, s390's disks, local boot (IMAGE=local), ftp, https, DNS of tftp.<domain>.
 
 set -u
 export PATH=/bin:/sbin
@@ -24,7 +33,7 @@ LIB=/lib/rootwire
 RUN=/run/rootwire
 
 LIBRARIES='console state values cmdline config keys groups network fetch register lookup
-    filesystem ram nbd aoe handover'
+    extra filesystem write image ram nbd aoe nfs part raid disk install conf handover'
 for library in $LIBRARIES; do
     . "$LIB/$library.sh"
 done
@@ -39,16 +48,20 @@ start_kernel_file_systems() {
     echo "$REBOOT_SECONDS" > /proc/sys/kernel/panic # should this script itself die
 }
 
-# open_root: KIWI's order: IMAGE comes before the remote roots, and of those the last one, AoE, wins.
+# open_root: KIWI's order: disks and IMAGE come before the remote roots, and of those the last one, AoE, wins.
 open_root() {
-    if [ -n "$config_image" ]; then
+    if is_diskful; then
+        root_mode=disk && open_disk
+    elif [ -n "$config_image" ]; then
         root_mode=ram && open_ram
     elif [ -n "$config_aoeroot" ]; then
         root_mode=aoe && open_aoe
     elif [ -n "$config_nbdroot" ]; then
         root_mode=nbd && open_nbd
+    elif [ -n "$config_nfsroot" ]; then
+        root_mode=nfs && open_nfs
     else
-        fail "$config_name has neither IMAGE, NBDROOT nor AOEROOT: add one"
+        fail "$config_name has neither IMAGE, NBDROOT, AOEROOT nor NFSROOT: add one"
     fi
 }
 
@@ -67,6 +80,9 @@ main() {
     choose_server # the configuration may name another
     open_root
     mount_root
+    [ -z "$part_count" ] || use_partitions
+    sync_conf
+    [ "$root_mode" != disk ] || finish_disk
     hand_over "$@"
 }
 

@@ -34,6 +34,15 @@ is_name() {
     esac
 }
 
+# is_device TEXT: the name of a device file, anywhere below /dev.
+is_device() {
+    case $1 in
+    /dev/*[!A-Za-z0-9._:/+-]* | /dev/*..* | /dev/) return 1 ;;
+    /dev/*) ;;
+    *) return 1 ;;
+    esac
+}
+
 # nth_field N SEPARATOR TEXT: field N (from 1) into $field. Empty fields are kept where they stand.
 nth_field() {
     local count=$1 rest=$3$2

@@ -9,8 +9,9 @@ from tests.appliance.initrd.conftest import Shell
 PRINT = (
     'parse_cmdline "$1"; printf "%s|" "$kiwiserver" "$kiwiservertype" "$ip_server" "$bootif" "$init" "$root_access"'
     ' "$debug" "$panic" "$cmdline_nbdroot" "$cmdline_aoeroot" "$poll_seconds"'
+    ' "$cmdline_nfsroot" "$extra_path" "$config_ramonly"'
 )
-DEFAULTS = ["", "tftp", "", "", "", "", "", "30", "", "", "60"]
+DEFAULTS = ["", "tftp", "", "", "", "", "", "30", "", "", "60", "", "boot/initrd.extra", ""]
 NAMES = [
     "kiwiserver",
     "kiwiservertype",
@@ -23,6 +24,9 @@ NAMES = [
     "nbd",
     "aoe",
     "poll",
+    "nfs",
+    "extra",
+    "ramonly",
 ]
 
 
@@ -40,6 +44,9 @@ NAMES = [
         ("init=/bin/bash rw", {"init": "/bin/bash", "root_access": "rw"}),
         ("panic=5 rootwire.debug", {"panic": "5", "debug": "1"}),
         ("NBDROOT=a;b AOEROOT=/dev/etherd/e0.1", {"nbd": "a;b", "aoe": "/dev/etherd/e0.1"}),
+        ("NFSROOT=a;/b kiwi_ramonly=yes", {"nfs": "a;/b", "ramonly": "yes"}),
+        ("rootwire.extra=/other/extra", {"extra": "other/extra"}),
+        ("rootwire.extra=../extra", {}),
         ("rootwire.poll=2", {"poll": "2"}),
         ("rootwire.poll=$(reboot)", {}),
         ("panic=-1", {"panic": "-1"}),

@@ -156,9 +156,9 @@ def test_known_keys_are_kept_and_others_named(shell: Shell, tmp_path: Path) -> N
     """The keys this client acts on land in their variables; the later of two wins."""
     file = tmp_path / "config"
     file.write_text(
-        "NBDROOT='a'\nNBDROOT='10.0.0.1;root'\nAOEROOT=x\nUNIONFS_CONFIG=y\nkiwiserver=10.9.9.9\nCONF='c'\n"
+        "NBDROOT='a'\nNBDROOT='10.0.0.1;root'\nAOEROOT=x\nUNIONFS_CONFIG=y\nkiwiserver=10.9.9.9\nLUKS='c'\n"
     )
     said = shell(
         'read_config "$1" name; say "$config_nbdroot $config_aoeroot $config_unionfs $kiwiserver"', file
     ).stdout
-    assert said == b"rootwire: config: CONF is not used by this client yet\nrootwire: 10.0.0.1;root x y 10.9.9.9\n"
+    assert said == b"rootwire: config: LUKS has no meaning for this client\nrootwire: 10.0.0.1;root x y 10.9.9.9\n"
