@@ -70,3 +70,19 @@ def test_the_file_limit_is_raised_to_what_is_allowed() -> None:
     host.raise_file_limit()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft == hard
+
+
+def test_neighbours_are_known_by_the_mac_that_answers_go_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that did not answer has none; nor has who is not on the LAN."""
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/arp").write_text(
+        "IP address       HW type     Flags       HW address            Mask     Device\n"
+        "10.0.0.1         0x1         0x2         52:54:00:A1:b2:c3     *        eth0\n"
+        "10.0.0.11        0x1         0x0         00:00:00:00:00:00     *        eth0\n"
+        "10.0.0.12        0x1         0x6         52:54:00:00:00:12     *        eth1\n"
+    )
+    monkeypatch.setattr(host, "PROC", tmp_path)
+    assert host.neighbour("10.0.0.1") == "52:54:00:a1:b2:c3"
+    assert host.neighbour("10.0.0.11") is None
+    assert host.neighbour("10.0.0.12") == "52:54:00:00:00:12"
+    assert host.neighbour("10.0.0.2") is None
