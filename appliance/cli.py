@@ -1,4 +1,4 @@
-"""The `rootwire` command: serve, status, check, heat, exports, initrd; ls, cat and show look into an image.
+"""The `rootwire` command: serve, status, check, machines, enroll, heat, exports, initrd; ls, cat and show of an image.
 
 Every mistake an operator can make is one line and exit 2.
 """
@@ -17,6 +17,8 @@ from appliance import logs, status
 from appliance.check import check as check_configs
 from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, load_config
 from appliance.contents import copy_file, list_files
+from appliance.enrolment import enroll as enroll_machine
+from appliance.enrolment import show_registrations
 from appliance.errors import OperatorError
 from appliance.exports.command import change_exports, show_exports
 from appliance.hotlist import show_heat
@@ -116,6 +118,30 @@ IMAGE is the name of a squashfs in image/; boots over NBD and AoE are recorded, 
   rootwire heat debian.x86_64-12 --client 52:54:00:77:00:01 --json | jq -r '.ranges[].names[]'
 
   rootwire heat debian.x86_64-12 --sort-file boot.sort && mksquashfs root debian.new -sort boot.sort
+"""
+
+MACHINES_EXAMPLES = """
+List the machines whose KIWI client found no configuration and registered, and those that were enrolled.
+
+One that waits asks again every minute: answer it with [bold]rootwire enroll[/].
+
+[bold]Examples[/]
+
+  rootwire machines
+
+  rootwire machines --json | jq -r '.[] | select(.waiting) | .mac'
+"""
+
+ENROLL_EXAMPLES = """
+Have a machine belong to a group: [bold]\\[kiwi.groups.NAME][/] in the configuration, or KIWI/config.NAME in the tree.
+
+A client that waits is told when it asks next, within a minute. Without --group the machine belongs to none again.
+
+[bold]Examples[/]
+
+  rootwire enroll 52:54:00:A1:B2:C3 --group tills
+
+  rootwire machines --json | jq -r '.[] | select(.waiting) | .mac' | xargs -n1 rootwire enroll --group tills
 """
 
 CHECK_EXAMPLES = """
@@ -282,6 +308,29 @@ def show_inside(
     """Show an image on one page."""
     show_image(image, sys.stdout.buffer, as_json=json)
     sys.stdout.buffer.flush()
+
+
+@app.command(help=MACHINES_EXAMPLES)
+def machines(
+    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
+    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
+    ] = None,
+) -> None:
+    """List machines that registered."""
+    asyncio.run(show_registrations(as_json=json, socket=socket, url=url))
+
+
+@app.command(help=ENROLL_EXAMPLES)
+def enroll(
+    mac: Annotated[str, typer.Argument(metavar="MAC", help="The machine.", show_default=False)],
+    group: Annotated[str | None, typer.Option("--group", "-g", metavar="NAME", help="Its group from now on.")] = None,
+    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
+) -> None:
+    """Answer a machine that registered."""
+    name = asyncio.run(enroll_machine(mac, group, socket))
+    typer.echo(f"{name} belongs to {group}" if group else f"{name} belongs to no group")
 
 
 @app.command(help=CHECK_EXAMPLES)

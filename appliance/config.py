@@ -21,6 +21,7 @@ from pydantic import (
 from appliance.catalog import CatalogLimits
 from appliance.errors import OperatorError
 from appliance.exports.limits import ExportLimits
+from appliance.kiwi.model import ClientConfig
 from appliance.kiwi.names import is_safe_name
 from appliance.prefetch import PrefetchLimits
 from appliance.recording import HeatLimits
@@ -45,6 +46,7 @@ Write = Literal["none", "keep", "discard"]
 L = TypeVar("L")
 S = TypeVar("S", bound="Section")
 
+_HEX = re.compile(r"[0-9a-f]{1,12}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -70,8 +72,18 @@ def _disk_size(size: ByteSize) -> ByteSize:
     return size
 
 
+def _mac_prefix(text: str) -> str:
+    digits = text.lower().translate({ord(separator): None for separator in ":-."})
+    if not _HEX.fullmatch(digits):
+        raise ValueError("must be the first digits of a MAC address, such as '00:1a:2b'")
+    return digits
+
+
 MacText = Annotated[str, BeforeValidator(_mac_key)]
 CommandLine = Annotated[str, AfterValidator(_one_line)]
+MacPrefix = Annotated[str, AfterValidator(_mac_prefix)]
+Architecture = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,16}$")]  # as uname -m has it
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]  # becomes part of a shell variable's name
 ImageName = Annotated[str, AfterValidator(_image_name)]
 DiskSize = Annotated[ByteSize, AfterValidator(_disk_size)]
 
@@ -109,6 +121,30 @@ class MachineSettings(WriteSettings):
     image: ImageName | None = None
     append: CommandLine | None = None
     bios_loader: BiosLoader | None = None
+
+
+class KiwiGroup(Section):
+    """[kiwi.groups.NAME]: machines that KIWI's clients on them are told the same, and who belongs to them."""
+
+    macs: tuple[MacText, ...] = ()
+    prefixes: tuple[MacPrefix, ...] = ()  # whoever's MAC begins so belongs to it by itself
+    architectures: tuple[Architecture, ...] = ()  # whoever registers with one of these does, too
+    client: ClientConfig | None = None  # None: KIWI/config.NAME
+
+
+class KiwiMachine(Section):
+    """[kiwi.machines."MAC"]: one machine's group, or what its client is told."""
+
+    group: GroupName | None = None
+    client: ClientConfig | None = None
+
+
+class KiwiSettings(Section):
+    """[kiwi]: what KIWI's clients are told; a machine's own file in the tree comes first."""
+
+    unknown: Literal["boot", "register"] = "boot"  # machines that nothing is said of boot as [boot] says, or ask to
+    groups: dict[GroupName, KiwiGroup] = {}
+    machines: dict[MacText, KiwiMachine] = {}
 
 
 def _limits_section(limits: type[Any]) -> Any:
@@ -153,6 +189,7 @@ class Config(Section):
     prefetch: bool = True  # whether what boots read is brought into memory ahead of the next one
     boot: BootSettings = BootSettings()
     machines: dict[MacText, MachineSettings] = {}
+    kiwi: KiwiSettings = KiwiSettings()
     limits: LimitsTable = LimitsTable()  # type: ignore[valid-type]  # made at run time from the rooms' dataclasses
 
     def limits_for(self, room: str, kind: type[L]) -> L:

@@ -25,14 +25,17 @@ from appliance.errors import OperatorError
 from appliance.exports.names import parse_name
 from appliance.exports.service import ExportService
 from appliance.heatmaps import HeatMaps
+from appliance.inbox import Inbox
 from appliance.loaders import missing_loaders
 from appliance.machine import Machine, Step
+from appliance.members import Enrolments, Members
 from appliance.memory import Memory
 from appliance.names import STATE
 from appliance.offers import make_plan
 from appliance.plan import INITRD_PATH, KERNEL_PATH, Plans
 from appliance.prefetch import Prefetcher, PrefetchLimits
 from appliance.recording import HeatLimits, Recorder
+from appliance.registrations import Registrations
 from appliance.report import ImageReport, RefusedReport, report_image, report_refused
 from appliance.stage import Stage
 from appliance.story import Story
@@ -82,8 +85,10 @@ class Appliance:
         self.checksums = Checksums(self.catalog, Memory(root), is_serving=lambda: self._is_serving)
         self._is_serving, self._sent = False, 0  # whether clients were sent bytes in the last second; in all
         self.changes = Changes()
+        self.members = Members(config.kiwi, Inbox(root), Enrolments(root))
         self.tree = Tree(
             root,
+            members=self.members,
             catalog=self.catalog,
             plans=self.plans,
             server=address,
@@ -159,6 +164,7 @@ class Appliance:
                 *routes(self.timeline, self.counters, self.about(), self.images, self.refused),
                 *HeatMaps(self.catalog, self.recorder).routes(),
                 *self.exports.routes(),
+                *Registrations(self.members, self.tree.answers).routes(),
             ],
             limits=limits("http", HttpLimits),
             pumps=self._config.pumps,

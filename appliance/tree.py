@@ -10,14 +10,16 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from appliance.answers import Answers
 from appliance.catalog import Catalog, Entry
 from appliance.checksums import Checksums
 from appliance.deployment.choices import TREE_INITRDS
 from appliance.kiwi.finding import Finding
-from appliance.kiwi.names import DEFAULT, NO_VERSION, mac_asked_for, split_name
+from appliance.kiwi.names import NO_VERSION, split_name
 from appliance.kiwi.publisher import Publisher
 from appliance.kiwi.sums import checksum_line
 from appliance.loaders import find_loader_file
+from appliance.members import Members
 from appliance.menu import Menu, parse_pxelinux, render_ipxe, render_pxelinux
 from appliance.names import STATE, UPLOADS, normalise, split_inside
 from appliance.plan import KERNEL_PATH, Plans
@@ -53,6 +55,7 @@ class Tree:
         server: str,
         checksums: Checksums | None = None,
         own_initrd: Callable[[str], Path | None] = lambda image: None,
+        members: Members | None = None,
         find_loader: Callable[[str], Path | None] = find_loader_file,
     ) -> None:
         """`root` is the boot tree's folder, `server` our IPv4 address; without `checksums` there are none but files."""
@@ -60,7 +63,8 @@ class Tree:
         self._catalog = catalog
         self._plans = plans
         self._server = server
-        self._publisher = Publisher(self._root, server=server, kept=self._root / STATE / "kiwi")
+        publisher = Publisher(self._root, server=server, kept=self._root / STATE / "kiwi")
+        self.answers = Answers(publisher, plans, members)
         self._checksums = checksums
         self._own_initrd = own_initrd
         self._find_loader = find_loader
@@ -102,7 +106,7 @@ class Tree:
 
     def _find(self, path: str) -> Image | None:
         if path.casefold().startswith(KIWI_FILES):
-            return self._kiwi_config(path)
+            return _generated(self.answers.open(path))
         return (
             self._file(path)
             or self._menu(path)
@@ -171,22 +175,6 @@ class Tree:
     def _inside_folder(self, place: Path) -> list[Path]:
         return sorted(place.iterdir()) if place.is_dir() and place.resolve().is_relative_to(self._root) else []
 
-    def _kiwi_config(self, path: str) -> Image | None:
-        """A client's configuration: the operator's as it passes the check, else the generated one."""
-        if (mac := mac_asked_for(path)) is not None:
-            return _generated(self._machine_config(mac))
-        if path == DEFAULT and not self._publisher.site.find(path):
-            return _generated(self._plans.kiwi_config(None))
-        return _generated(self._publisher.file(path))
-
-    def _machine_config(self, mac: str) -> bytes | None:
-        own = self._publisher.machine(mac)
-        if own is not None or self._publisher.has_own(mac):
-            return own
-        # Answering the first question spares the client ten more, but only where nothing later could apply.
-        is_first = self._plans.has_own(mac) or not self._publisher.site.configs()
-        return self._plans.kiwi_config(mac) if is_first else None
-
     def _menu(self, path: str) -> Image | None:
         if path == PXELINUX_DEFAULT:
             return BytesImage(render_pxelinux(self.menu(None)))
@@ -210,7 +198,7 @@ class Tree:
 
     def refused_configs(self) -> list[Finding]:
         """The errors for which configurations of the operator's are withheld from clients at present."""
-        return self._publisher.refused()
+        return self.answers.publisher.refused()
 
     async def _checksum(self, path: str) -> Image | None:
         """NAME.md5 and NAME.sha256 in KIWI's format, made from the image when the operator has none."""

@@ -1,0 +1,54 @@
+"""What a KIWI client that asks for its configuration is answered: policy, in the order in which it decides.
+
+A machine's own file, or its group's in the tree; its table or group in the configuration; what an operator enrolled
+it in; else, for machines that nothing is said of, what [boot] says, or nothing at all, so that they register.
+"""
+
+from appliance.kiwi.names import DEFAULT, mac_asked_for
+from appliance.kiwi.publisher import Publisher
+from appliance.members import Members
+from appliance.plan import Plans
+
+
+class Answers:
+    """Gives the texts; its methods read files and may wait for the disk."""
+
+    def __init__(self, publisher: Publisher, plans: Plans, members: Members | None = None) -> None:
+        """Without `members` nobody belongs to any group but those in the tree."""
+        self.publisher = publisher
+        self._plans = plans
+        self._members = members
+
+    def open(self, path: str) -> bytes | None:
+        """The configuration called `path` (from the root), or None."""
+        if (mac := mac_asked_for(path)) is not None:
+            return self.machine(mac) or self._generated(mac)
+        if path == DEFAULT and not self.publisher.site.find(path):
+            return self._plans.kiwi_config(None) if self._boots_unknown() else None
+        return self.publisher.file(path)
+
+    def machine(self, mac: str) -> bytes | None:
+        """What somebody decided for this machine; None where nobody did, or where it has an error."""
+        own = self.publisher.machine(mac)
+        if own is not None or self.publisher.has_own(mac) or self._members is None:
+            return own
+        table = self._members.settings.machines.get(mac)
+        if table is not None and table.client is not None:
+            return self.publisher.model(f'[kiwi.machines."{mac}"]', table.client)
+        group = self._members.group_of(mac)
+        if group is None:
+            return None
+        settings = self._members.settings.groups.get(group)
+        if settings is not None and settings.client is not None:
+            return self.publisher.model(f"[kiwi.groups.{group}]", settings.client)
+        return self.publisher.member(group, mac)
+
+    def _generated(self, mac: str) -> bytes | None:
+        """Answering the first question spares the client ten more, but only where nothing later could apply."""
+        if self.publisher.has_own(mac) or (self._members and self._members.group_of(mac)):
+            return None
+        is_free = self._boots_unknown() and not self.publisher.site.configs()
+        return self._plans.kiwi_config(mac) if self._plans.has_own(mac) or is_free else None
+
+    def _boots_unknown(self) -> bool:
+        return self._members is None or self._members.settings.unknown == "boot"
