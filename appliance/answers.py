@@ -45,7 +45,7 @@ class Answers:
 
     def _generated(self, mac: str) -> bytes | None:
         """Answering the first question spares the client ten more, but only where nothing later could apply."""
-        if self.publisher.has_own(mac) or (self._members and self._members.group_of(mac)):
+        if self.publisher.has_own(mac) or (self._members and self._members.has(mac)):
             return None
         is_free = self._boots_unknown() and not self.publisher.site.configs()
         return self._plans.kiwi_config(mac) if self._plans.has_own(mac) or is_free else None

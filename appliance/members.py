@@ -62,6 +62,11 @@ class Members:
         self.inbox = inbox
         self.enrolled = enrolled
 
+    def has(self, mac: str) -> bool:
+        """Whether something is said of what the machine's client is to be told."""
+        own = self.settings.machines.get(mac)
+        return bool(own and own.client) or self.group_of(mac) is not None
+
     def group_of(self, mac: str) -> str | None:
         """The group of a machine, or None. May read its registration, and so wait."""
         own = self.settings.machines.get(mac)

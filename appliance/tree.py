@@ -209,7 +209,13 @@ class Tree:
         if entry is None:
             return None
         sums = await self._checksums.get(entry)
-        return BytesImage(checksum_line(sums.md5 if kind == "md5" else sums.sha256, entry.image.size))
+        packed = await asyncio.to_thread(self._packed_size, entry.name)
+        return BytesImage(checksum_line(sums.md5 if kind == "md5" else sums.sha256, entry.image.size, packed))
+
+    def _packed_size(self, name: str) -> int | None:
+        """The bytes of the image's compressed form beside it, xz as kiwi 8 and later make it, or gz."""
+        places = [self._inside(self._root / IMAGES / f"{name}{suffix}") for suffix in (".xz", ".gz")]
+        return next((place.stat().st_size for place in places if place), None) or None
 
     def _unversioned_image(self, path: str) -> Image | None:
         entry = self._image_called(path.removeprefix(IMAGES)) if path.startswith(IMAGES) else None

@@ -223,6 +223,20 @@ async def test_f12_rules_answer_by_themselves(start: Start, rule: dict[str, obje
         assert await box.clients["tftp"].look_up() == F1.encode()
 
 
+async def test_a_machine_of_its_own_table(start: Start) -> None:
+    """Typed in KIWI's own words; private exports are one machine's."""
+    root = "10.11.0.1;edge.x86_64-1.2.0;/dev/nbd0;swap-525400A1B2C3;/dev/nbd1;rw-525400A1B2C3;/dev/nbd2"
+    async with start(kiwi={"machines": {MAC: {"client": {"NBDROOT": root}}}}) as box:
+        assert await box.clients["http"].look_up() == f"NBDROOT='{root}'\n".encode()
+
+
+async def test_a_table_with_an_error_is_not_served(start: Start) -> None:
+    """Nor is anything else in its place: an image that there is not."""
+    client = {"IMAGE": "/dev/ram1;none;1"}
+    async with start(kiwi={"machines": {MAC: {"client": client}}}) as box:
+        assert await box.clients["http"].get(OWN) is None
+
+
 async def test_f12_nobody_enrols_over_the_network(start: Start) -> None:
     """Nor into a group that there is not, which is said."""
     async with start(kiwi={"unknown": "register", "groups": {"pos": {}}}) as box:

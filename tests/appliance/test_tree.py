@@ -175,6 +175,15 @@ async def test_checksums_are_made_where_there_are_none(root: Path, kind: str) ->
     assert line == f"{hashlib.new(kind, SQUASHFS).hexdigest()} 1 4096\n"
 
 
+@pytest.mark.parametrize("suffix", [".xz", ".gz"])
+async def test_checksums_tell_of_the_compressed_form(root: Path, suffix: str) -> None:
+    """Five fields: the sum and size of the image, the size of what is fetched."""
+    (root / f"image/edge.x86_64-1.2.0{suffix}").write_bytes(bytes(6))
+    async with summing(root) as tree:
+        line = await text(tree, "image/edge.x86_64-1.2.0.md5")
+    assert line == f"{hashlib.md5(SQUASHFS).hexdigest()} 1 4096 1 6\n"
+
+
 async def test_the_operators_checksum_wins(root: Path) -> None:
     """Whoever wrote it knows why."""
     (root / "image/edge.x86_64-1.2.0.md5").write_text("own")

@@ -8,6 +8,8 @@ from appliance.kiwi.groups import listed
 from appliance.kiwi.names import CONFIG_PREFIX, DEFAULT, GROUPS, MAP_PREFIX, is_subnet_config, mac_asked_for
 from appliance.kiwi.site import Document, Site
 
+MACHINE_TABLE = "[kiwi.machines."  # of the appliance's configuration: one machine's, too
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAC_AS_ASKED = re.compile(r"([0-9A-F]{2}:){5}[0-9A-F]{2}")
 
@@ -83,7 +85,7 @@ def mac_in_two_files(document: Document, site: Site) -> Iterator[Complaint]:
 
 def write_export_for_many(document: Document, site: Site) -> Iterator[Complaint]:
     """Clients format what they may write to: two on one export destroy each other's data."""
-    if mac_asked_for(document.path) is not None:
+    if mac_asked_for(document.path) is not None or document.path.startswith(MACHINE_TABLE):
         return
     nbd = any(len(fields) > 5 and fields[5] for fields in document.entries("NBDROOT"))
     aoe = document.values.get("AOEROOT", "").partition(",")[2].startswith("/dev/etherd/")
