@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter
 from rich.console import Console, RenderableType
@@ -56,7 +57,10 @@ def exports_view(reports: Sequence[ExportReport]) -> RenderableType:
         return Text("no machine has a disk yet: they are made when a machine first asks for its own")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in ("machine", "export", "kind", "size", "used", "policy", "connected"):
-        table.add_column(heading, justify="right" if heading in ("size", "used") else "left", no_wrap=True)
+        # Where there is no room for all, these two go on in the next line; nobody can do with half a name.
+        can_fold = heading in ("kind", "connected")
+        justify: Literal["left", "right"] = "right" if heading in ("size", "used") else "left"
+        table.add_column(heading, justify=justify, no_wrap=not can_fold, overflow="fold")
     for one in reports:
         names = one["name"] + (f" {one['target']}" if one["target"] else "")
         kind = one["kind"] + (f" over {one['base']}" if one["base"] else "")

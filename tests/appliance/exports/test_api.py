@@ -94,6 +94,9 @@ async def test_as_a_table(box: Box) -> None:
     text = console.export_text()
     assert f"{MINE}  {RW} e16.1" in text
     assert "4.2 MB  4.1 kB" in text
+    narrow = Console(width=80, record=True)
+    narrow.print(exports_view(await box.api.reports()))
+    assert f"{MINE}  {RW} e16.1  write" in narrow.export_text()
     console.print(exports_view([]))
     assert "no machine has a disk yet" in console.export_text()
 
