@@ -70,13 +70,16 @@ def describe_export(size: int, *, writable: bool) -> str:
 
 
 def flags_of(*, writable: bool, structured: bool) -> TransmissionFlag:
-    """What an export can do. More than one connection is always fine: one process holds each image, uncached."""
-    flags = TransmissionFlag.HAS_FLAGS | TransmissionFlag.SEND_FLUSH
-    flags |= TransmissionFlag.CAN_MULTI_CONN | TransmissionFlag.SEND_CACHE
+    """What an export can do.
+
+    More than one connection is fine where nothing is written. A machine's own disk has one at a time
+    (storage/lease.pyx): programs that were told otherwise would end their own first one.
+    """
+    flags = TransmissionFlag.HAS_FLAGS | TransmissionFlag.SEND_FLUSH | TransmissionFlag.SEND_CACHE
     if writable:
         flags |= TransmissionFlag.SEND_FUA | TransmissionFlag.SEND_TRIM | TransmissionFlag.SEND_WRITE_ZEROES
     else:
-        flags |= TransmissionFlag.READ_ONLY
+        flags |= TransmissionFlag.READ_ONLY | TransmissionFlag.CAN_MULTI_CONN
     if structured:
         flags |= TransmissionFlag.SEND_DF
     return flags

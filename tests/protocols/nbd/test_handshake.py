@@ -18,7 +18,7 @@ NO_ZEROES = b"\0\0\0\3"
 ACK = 1
 ERR_UNSUP, ERR_POLICY, ERR_INVALID, ERR_UNKNOWN, ERR_TOO_BIG = (0x8000_0000 + n for n in (1, 2, 3, 6, 9))
 READ_ONLY = 0x507  # has flags, read-only, flush, multi-conn, cache
-WRITABLE = 0x56D  # has flags, flush, FUA, trim, write zeroes, multi-conn, cache
+WRITABLE = 0x46D  # has flags, flush, FUA, trim, write zeroes, cache
 DF = 0x80
 SIZE = 1 << 20
 
