@@ -1,6 +1,8 @@
 """storage.squashfs.pieces: all bytes of many files, by the native reader and its plain twin."""
 
 import errno
+import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -159,7 +161,10 @@ def test_helpers_end_with_the_iterator(large: Squashfs) -> None:
     next(pieces)
     assert thread_count() == before + 2
     del pieces
-    assert thread_count() == before
+    deadline = time.monotonic() + 10
+    while thread_count() != before:  # the kernel lists a thread a moment longer than it takes to join it
+        assert time.monotonic() < deadline
+        os.sched_yield()
 
 
 @pytest.mark.parametrize("number", [-1, 0, 17])
