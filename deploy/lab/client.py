@@ -17,6 +17,7 @@ from deploy.lab.story import Story
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 READ_SIZE = 65536  # bytes of console taken at once
+DISK_SIZE = 128 << 20  # bytes of each disk, which takes what is written to it only
 
 
 @dataclass(slots=True)
@@ -81,7 +82,9 @@ _HOPELESS = {
 
 
 def qemu_command(plan: ClientPlan, folder: Path) -> list[str]:
-    """QEMU's command line for `plan`; `folder` receives a UEFI client's own copy of OVMF's variables.
+    """QEMU's command line for `plan`; `folder` receives a UEFI client's own copy of OVMF's variables, and disks.
+
+    A disk that is there already is used as it is: the client's next boot finds what this one leaves.
 
     Raises: LabError when OVMF is not installed.
     """
@@ -90,6 +93,7 @@ def qemu_command(plan: ClientPlan, folder: Path) -> list[str]:
         *("qemu-system-x86_64", "-name", plan.name, "-accel", "tcg,thread=single", "-m", str(plan.memory_mib)),
         *("-nographic", "-monitor", "none", "-serial", "stdio", "-no-reboot"),
         *("-netdev", f"tap,id=n0,ifname={plan.tap},script=no,downscript=no"),
+        *(word for disk in make_disks(plan, folder) for word in ("-drive", f"file={disk},format=raw,if=ide")),
     ]
     if plan.firmware == "bios":
         return [*command, "-device", network]  # the card's own ROM is iPXE
@@ -103,6 +107,15 @@ def qemu_command(plan: ClientPlan, folder: Path) -> list[str]:
         *("-drive", f"if=pflash,format=raw,file={variables}"),
         *("-device", f"{network},romfile="),  # without the iPXE ROM, so that OVMF's own PXE boots
     ]
+
+
+def make_disks(plan: ClientPlan, folder: Path) -> list[Path]:
+    """The files that are the client's disks, in `folder`; blank ones for those that aren't there yet."""
+    disks = [folder / f"{plan.name}.disk{number}" for number in range(plan.disks)]
+    for disk in disks:
+        with disk.open("ab") as file:
+            file.truncate(DISK_SIZE)
+    return disks
 
 
 async def run_client(

@@ -26,6 +26,7 @@ class ClientPlan:
     firmware: Firmware
     root: Root
     bios_loader: BiosLoader = "auto"  # what a BIOS client is given to load; UEFI ones take no notice
+    disks: int = 0  # how many disks it has; a BIOS client's are /dev/sda, /dev/sdb, ...
 
     @property
     def name(self) -> str:

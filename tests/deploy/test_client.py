@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lab.client import Client, qemu_command, run_client
+from deploy.lab.client import DISK_SIZE, Client, qemu_command, run_client
 from deploy.lab.console import Mark
 from deploy.lab.plan import ClientPlan
 from deploy.lab.story import Step, Story
@@ -86,3 +86,18 @@ def test_a_uefi_client_has_its_own_variables(tmp_path: Path) -> None:
     assert f"file={tmp_path / 'client-01.vars'}" in words
     assert words.endswith("romfile=")
     assert (tmp_path / "client-01.vars").stat().st_size > 0
+
+
+def test_disks_are_kept(tmp_path: Path) -> None:
+    """Blank at the first boot, at the second what the first left; the client is given each."""
+    plan = ClientPlan(3, "bios", "ram", disks=2)
+    command = qemu_command(plan, tmp_path)
+    paths = [tmp_path / f"client-03.disk{number}" for number in (0, 1)]
+    assert [word for word in command if "if=ide" in word] == [f"file={path},format=raw,if=ide" for path in paths]
+    assert {path.stat().st_size for path in paths} == {DISK_SIZE}
+    with paths[0].open("r+b") as file:
+        file.write(b"kept")
+    qemu_command(plan, tmp_path)
+    assert paths[0].stat().st_size == DISK_SIZE
+    with paths[0].open("rb") as file:
+        assert file.read(4) == b"kept"
