@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.storage.squashfs.trees import make_image
 Tool = Callable[[str], str]
 ESCAPES = b"red\x1b[31m"
 LATIN = "größe".encode("latin-1")
-BIG = os.urandom(3_000_017)
+BIG = Random(0).randbytes(3_000_017)  # the same in every process: parts of it are in names of tests
 
 
 class Screen(io.BytesIO):
