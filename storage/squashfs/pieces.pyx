@@ -214,10 +214,12 @@ cdef class Pieces:
     cdef int threads        # helpers, and who iterates
     cdef int planned        # batches
 
-    def __cinit__(self):
-        self.threads = 1
+    def __cinit__(self, Volume volume not None, references):
         pthread_mutex_init(&self.crew.lock, NULL)
         pthread_cond_init(&self.crew.changed, NULL)
+        self.volume, self.ahead = volume, iter(references)
+        self.files, self.ready = [], []
+        self.threads = 1
 
     def __dealloc__(self):
         cdef Batch *batch
@@ -383,9 +385,7 @@ cdef object read_pieces(Volume volume, references, int threads):
     cdef Pieces made
     if not 1 <= threads <= THREADS_MOST:
         raise ValueError(f"{threads} threads: from 1 to {THREADS_MOST} can read files")
-    made = Pieces.__new__(Pieces)
-    made.volume, made.ahead = volume, iter(references)
-    made.files, made.ready = [], []
+    made = Pieces(volume, references)
     keep_memory()
     made.hire(threads)
     return made
