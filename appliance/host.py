@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import resource
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,3 +151,18 @@ def _socket_inodes(process: Path) -> set[str]:
             with contextlib.suppress(OSError):
                 inodes.add(str(fd.readlink()).removeprefix("socket:[").rstrip("]"))
     return inodes
+
+
+def claim_socket(path: Path) -> Path:
+    """Make the API socket's folder; a socket left behind by a process that was killed is replaced when bound.
+
+    Raises: OperatorError when another rootwire answers there, or the folder can't be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise OperatorError(f"API socket {path}: {failure.strerror}", "name another with --socket PATH") from failure
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(path)) != 0:
+            return path
+    raise OperatorError(f"another rootwire answers on {path}", "stop it, or give this one --socket PATH")

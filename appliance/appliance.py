@@ -1,0 +1,310 @@
+"""The appliance: every service made, bound and run in one process, in one event loop."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from appliance import host
+from appliance.api import routes
+from appliance.bootlist import BootLists
+from appliance.catalog import Catalog, CatalogLimits, Entry
+from appliance.changes import Changes
+from appliance.checksums import Checksums
+from appliance.config import Config
+from appliance.deployment.choices import Choices
+from appliance.deployment.deployments import Deployments
+from appliance.exports.names import parse_name
+from appliance.exports.service import ExportService
+from appliance.heatmaps import HeatMaps
+from appliance.inbox import Inbox
+from appliance.keeper import ImageKeeper
+from appliance.machine import Machine, Step
+from appliance.members import Enrolments, Members
+from appliance.memory import Memory
+from appliance.names import STATE
+from appliance.offers import make_plan
+from appliance.plan import Plans
+from appliance.prefetch import Prefetcher, PrefetchLimits
+from appliance.recording import HeatLimits, Recorder
+from appliance.registrations import Registrations
+from appliance.report import ImageReport, RefusedReport, report_image, report_refused
+from appliance.stage import Stage
+from appliance.story import Story
+from appliance.timeline import Timeline, TimelineLimits
+from appliance.tree import Tree, ipxe_script_name
+from appliance.uploads import UploadLimits, Uploads
+from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
+from protocols.arp.endpoint import ArpListener
+from protocols.dhcp.endpoint import DhcpLimits, ProxyDhcpServer
+from protocols.http.endpoint import HttpLimits, HttpServer
+from protocols.nbd.endpoint import ExportClosed, NbdEvent, NbdLimits, NbdServer
+from protocols.tftp.endpoint import TftpLimits, TftpServer
+from storage.image import Image
+from storage.trace import Trace
+
+TICK_SECONDS = 1.0  # how often counters are taken over and patience is checked: a person watching sees seconds
+
+log = structlog.get_logger()
+
+
+class Appliance:
+    """One boot tree served on one interface, from one address."""
+
+    def __init__(self, config: Config, *, root: Path, interface: str, address: str) -> None:
+        """`root` is the boot tree's folder, `address` an IPv4 address of `interface`.
+
+        Raises: OperatorError for an image that is none, or a setting that names one that is not there.
+        """
+        self._config = config
+        self._interface = interface
+        self._address = address
+        self.catalog = Catalog(
+            root / "image", raw=config.boot.raw_images, limits=config.limits_for("catalog", CatalogLimits)
+        )
+        self.catalog.load()
+        self.deployments = Deployments(self.catalog, root / "image", root / STATE / "initrd")
+        self.deployments.load_rules()
+        self.plans = Plans(
+            config,
+            self.catalog,
+            server=address,
+            choices=Choices(self.deployments, server=address),
+            private=lambda mac: self.exports.private(mac),
+        )
+        self.plans.check()
+        self.checksums = Checksums(self.catalog, Memory(root), is_serving=lambda: self._is_serving)
+        self._is_serving, self._sent = False, 0  # whether clients were sent bytes in the last second; in all
+        self.changes = Changes()
+        self.members = Members(config.kiwi, Inbox(root), Enrolments(root))
+        self.tree = Tree(
+            root,
+            members=self.members,
+            catalog=self.catalog,
+            plans=self.plans,
+            server=address,
+            checksums=self.checksums,
+            own_initrd=lambda image: self.deployments.own_initrd(image).path,
+        )
+        self.keeper = ImageKeeper(
+            catalog=self.catalog,
+            changes=self.changes,
+            checksums=self.checksums,
+            deployments=self.deployments,
+            plans=self.plans,
+            tree=self.tree,
+            on_added=self._add_target,
+            every=config.limits_for("catalog", CatalogLimits).refresh_seconds,
+        )
+        self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits), on_step=self._on_step)
+        self._make_heat(BootLists(root / STATE / "boots"))
+        self._make_services(root, Uploads(root, config.limits_for("uploads", UploadLimits)))
+
+    def _make_heat(self, lists: BootLists) -> None:
+        limits = self._config.limits_for
+        self.prefetcher = Prefetcher(lists, self.catalog.get, limits("prefetch", PrefetchLimits))
+        self.recorder = Recorder(
+            limits("heat", HeatLimits),
+            identify=lambda client: self._mac_of(client) or client,
+            on_recorded=self.prefetcher.learn,
+        )
+
+    def _make_services(self, root: Path, uploads: Uploads) -> None:
+        limits = self._config.limits_for
+        self.aoe = AoeServer(
+            report=self._on_aoe,
+            trace_reads=self._trace_target,
+            limits=limits("aoe", AoeLimits),
+            pumps=self._config.pumps,
+        )
+        self.exports = ExportService(
+            self._config,
+            self._config.state or root / STATE,
+            aoe=self.aoe,
+            connections=lambda: self.nbd.connections(),
+            mac_of=self._mac_of,
+            image=self._image,
+            boots_over_aoe=lambda mac: self.plans.for_machine(mac).root == "aoe",
+        )
+        self.story = Story(
+            self.timeline,
+            menu=lambda: self.keeper.menu,
+            advertise=self.aoe.advertise,
+            boots_from_aoe=lambda mac: self.plans.has_own(mac) and self.plans.for_machine(mac).root == "aoe",
+            image_size=self._image_size,
+        )
+        self.arp = ArpListener(report=self.story.on_arp)
+        self.dhcp = ProxyDhcpServer(
+            plan=make_plan(
+                self._address, bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader, script=ipxe_script_name
+            ),
+            report=self.story.on_dhcp,
+            limits=limits("dhcp", DhcpLimits),
+        )
+        self.tftp = TftpServer(
+            open_read=self.tree.open,
+            open_write=uploads.open_write,
+            report=self.story.on_tftp,
+            limits=limits("tftp", TftpLimits),
+            pumps=self._config.pumps,
+        )
+        self.nbd = NbdServer(
+            find=self._find_export,
+            names=self._export_names,
+            report=self._on_nbd,
+            trace_reads=self._trace_export,
+            limits=limits("nbd", NbdLimits),
+            pumps=self._config.pumps,
+        )
+        self.http = HttpServer(
+            open_read=self.tree.open,
+            open_write=uploads.open_write,
+            report=self.story.on_http,
+            routes=[
+                *routes(self.timeline, self.counters, self.about(), self.images, self.refused),
+                *HeatMaps(self.catalog, self.recorder).routes(),
+                *self.exports.routes(),
+                *Registrations(self.members, self.tree.answers).routes(),
+            ],
+            limits=limits("http", HttpLimits),
+            pumps=self._config.pumps,
+        )
+
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """What every protocol counted since the start, by protocol."""
+        return {
+            "dhcp": self.dhcp.counts,
+            "tftp": self.tftp.counts,
+            "http": self.http.counts,
+            "nbd": self.nbd.counts,
+            "aoe": self.aoe.counts,
+            "arp": self.arp.counts,
+            "prefetch": self.prefetcher.counts,
+        }
+
+    def images(self) -> list[ImageReport]:
+        """Every image as the API tells of it."""
+        return [report_image(entry, self.checksums, self.changes.of(entry.name)) for entry in self.catalog]
+
+    def refused(self) -> list[RefusedReport]:
+        """Which KIWI configurations are withheld, and why."""
+        return [report_refused(finding) for finding in self.tree.refused_configs()]
+
+    def about(self) -> Mapping[str, str]:
+        """What this appliance serves, for the API."""
+        return {"interface": self._interface, "address": self._address}
+
+    async def bind(self) -> None:
+        """Open every port, or none. Raises: OperatorError naming service, port and who holds it."""
+        address, interface = self._address, self._interface
+        with contextlib.ExitStack() as opened:
+            with host.binding("ProxyDHCP", "udp", address, 67):
+                await self.dhcp.bind(interface, address)
+                opened.callback(self.dhcp.close)
+            with host.binding("TFTP", "udp", address, 69):
+                await self.tftp.bind(address, interface=interface)
+                opened.callback(self.tftp.close)
+            with host.binding("NBD", "tcp", address, 10809):
+                await self.nbd.bind(address)
+                opened.callback(self.nbd.close)
+            with host.binding("HTTP", "tcp", address, 80):
+                await self.http.bind(address, unix_path=host.claim_socket(self._config.socket))
+                opened.callback(self.http.close)
+            with host.binding("AoE", "raw", interface, 0):
+                await self.aoe.bind(interface)
+                opened.callback(self.aoe.close)
+            with host.binding("ARP", "raw", interface, 0):
+                await self.arp.bind(interface)
+            opened.pop_all()
+        for entry in self.catalog:
+            self._add_target(entry)
+
+    async def run(self) -> None:
+        """Serve until cancelled; what is being recorded then is kept."""
+        try:
+            await self._run_services()
+        finally:
+            self.recorder.stop()
+            if self._config.prefetch:
+                self.prefetcher.keep()
+
+    async def _run_services(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for service in (self.dhcp, self.tftp, self.http, self.nbd, self.aoe, self.arp):
+                group.create_task(service.run())
+            if self._config.prefetch:
+                group.create_task(self.prefetcher.run())
+            group.create_task(self.exports.targets.run())
+            group.create_task(self.keeper.run())
+            group.create_task(self._tick())
+
+    async def _find_export(self, name: str, client: str) -> Image:
+        if parse_name(name):
+            return await self.exports.exports.find(name, client)
+        entry = self._export(name, client)
+        if entry is None:
+            raise FileNotFoundError(name)
+        return entry.image
+
+    def _export(self, name: str, client: str) -> Entry | None:
+        return self.catalog.get(name) if name else self.plans.entry(self._mac_of(client))
+
+    def _trace_export(self, name: str, client: str) -> Trace | None:
+        entry = self._export(name, client)
+        return None if entry is None else self.recorder.open(entry.name, client)
+
+    def _trace_target(self, mac: str, shelf: int, slot: int) -> Trace | None:
+        entry = next((entry for entry in self.catalog if (entry.shelf, entry.slot) == (shelf, slot)), None)
+        return None if entry is None else self.recorder.open(entry.name, mac)
+
+    def _on_nbd(self, event: NbdEvent) -> None:
+        if isinstance(event, ExportClosed) and (entry := self._export(event.export, event.client)) is not None:
+            self.recorder.close(entry.name, event.client)
+        if parse_name(event.export) is None or isinstance(event, ExportClosed):  # a disk to write to is no root
+            self.story.on_nbd(event)
+
+    def _on_aoe(self, event: Event) -> None:
+        if not self.exports.targets.owns(event.shelf, event.slot):
+            self.story.on_aoe(event)
+
+    def _on_step(self, machine: Machine, step: Step) -> None:
+        if step.stage is Stage.DISCOVERED and not step.second_stage:
+            self.recorder.reboot(machine.name)
+        if machine.mac:
+            self.exports.note_step(machine.mac, step.stage, second_stage=step.second_stage)
+        plan = self.plans.for_machine(machine.mac)
+        entry = self.plans.entry(machine.mac)
+        if entry is not None and plan.root != "ram" and step.stage < Stage.ROOT_BUSY:
+            self.prefetcher.want(entry)
+
+    def _image(self, name: str) -> Image | None:
+        entry = self.catalog.get(name)
+        return None if entry is None else entry.image
+
+    def _image_size(self, name: str) -> int | None:
+        entry = self.catalog.get(name)
+        return None if entry is None else entry.image.size
+
+    def _export_names(self, client: str) -> list[str]:
+        return [entry.name for entry in self.catalog] + self.exports.exports.names(client)
+
+    def _mac_of(self, client: str) -> str | None:
+        machine = self.timeline.find(client)
+        return machine.mac if machine else None
+
+    def _add_target(self, entry: Entry) -> None:
+        try:
+            self.aoe.add(Target(shelf=entry.shelf, slot=entry.slot, image=entry.image, label=entry.name))
+        except ValueError as refusal:  # past limits.aoe.targets: the image is still an NBD export
+            log.warning("target_refused", image=entry.name, reason=str(refusal))
+
+    async def _tick(self) -> None:
+        while True:
+            self.story.poll(self.nbd.connections(), self.aoe.initiators(), self.tftp.downloads(), self.http.downloads())
+            self.timeline.check()
+            self.recorder.check()
+            sent = self.timeline.moved.total()
+            self._is_serving, self._sent = sent > self._sent, sent
+            await asyncio.sleep(TICK_SECONDS)
