@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from appliance.config import BiosLoader
 from appliance.loaders import LOADERS, LoaderFile, missing_files, remedy
+from protocols.dhcp.offer import Offer, Plan, Refusal
 from protocols.dhcp.request import Architecture, BootRequest, IpxeFeature
-from protocols.dhcp.session import Offer, Plan, Refusal
 
 BIOS_LOADERS = {"pxelinux": ("pxelinux.0",), "ipxe": ("undionly.kpxe",)}
 HTTP_PORT = 80

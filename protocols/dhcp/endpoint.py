@@ -18,6 +18,7 @@ from asyncio_dgram import from_socket
 from asyncio_dgram.aio import DatagramServer
 
 from protocols.datagram import udp_socket
+from protocols.dhcp.offer import Flow, MenuItem, Offer, Plan, Refusal
 from protocols.dhcp.reply import EVERYONE
 from protocols.dhcp.request import Architecture, BootRequest, IpxeFeature, Via
 from protocols.dhcp.session import (
@@ -27,10 +28,7 @@ from protocols.dhcp.session import (
     Discovered,
     HostSeen,
     HttpBootAsked,
-    Offer,
     Offered,
-    Plan,
-    Refusal,
     Refused,
     answer,
 )
@@ -43,9 +41,11 @@ __all__ = [
     "DhcpEvent",
     "DhcpLimits",
     "Discovered",
+    "Flow",
     "HostSeen",
     "HttpBootAsked",
     "IpxeFeature",
+    "MenuItem",
     "Offer",
     "Offered",
     "Plan",
@@ -160,7 +160,7 @@ class ProxyDhcpServer:
             self._repeat(listener.replies, outcome.answer)
         for event in outcome.events:
             if isinstance(event, HttpBootAsked):
-                self._note_http_client(event.request)
+                self._note_http_client(event)
             self._report(event)
 
     async def _send(self, stream: DatagramServer, reply: Answer) -> None:
@@ -187,14 +187,15 @@ class ProxyDhcpServer:
         finally:
             self._repeating -= 1
 
-    def _note_http_client(self, request: BootRequest) -> None:
+    def _note_http_client(self, event: HttpBootAsked) -> None:
         """Log a machine that wants UEFI HTTP boot once: it asks for minutes, between its attempts at PXE (P-11)."""
+        request = event.request
         if request.mac in self._http_machines:
             return
         if len(self._http_machines) >= self._limits.http_machines:
             del self._http_machines[next(iter(self._http_machines))]
         self._http_machines[request.mac] = None
-        self._log.info("http_boot_ignored", mac=request.mac, vendor_class=request.vendor_class)
+        self._log.info("http_boot_ignored", mac=request.mac, vendor_class=request.vendor_class, reason=event.reason)
 
 
 async def _open(sock: socket.socket) -> DatagramServer:

@@ -1,13 +1,14 @@
-"""What a ProxyDHCP server's reply holds, byte for byte, and where it goes (quirks B1, B2, P-1 to P-5).
+"""What a ProxyDHCP server's reply holds, byte for byte, and where it goes (quirks B1, B2, B3).
 
-One complete reply serves every firmware family: BIOS ROMs and UEFI boot from it without a second question, and what
-asks on port 4011 all the same is told the same again.
+One complete reply serves nearly every firmware family: BIOS ROMs and UEFI boot from it without a second question, and
+what asks on port 4011 all the same is told the same again. The other flows (offer.py) are for the rest.
 """
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from protocols.dhcp.request import PXE_CLASS, Via, is_uuid_option
+from protocols.dhcp.offer import FIRST_ITEM_TYPE, Offer
+from protocols.dhcp.request import HTTP_CLASS, PXE_CLASS, Via, is_uuid_option
 from protocols.dhcp.wire import (
     FILE_BYTES,
     NO_ADDRESS,
@@ -33,7 +34,12 @@ IP_AND_UDP_BYTES = 28  # option 57 counts them in
 EVERY_CLIENT_TAKES = 576  # bytes, headers and all (RFC 2132 §9.10)
 LARGEST_REPLY = 1472  # bytes; EDK2 drops longer ones, and an Ethernet frame holds no more (quirks D-7, D-25)
 
+VENDOR_BYTES = 253  # of option 43, END and all: no ROM joins one that comes in pieces (P-9)
+NO_OPTIONS = build_options({})
+MENU_PROMPT = b"Press F8 for the boot menu"
+
 BOOT_ITEM_BYTES = 4
+LOCAL_BOOT = 0  # a boot item's type: the client boots its own disk, and needs nothing of us (B-3)
 BIS_LAYER = 0x8000  # in a boot item's layer: send credentials, the boot file is to be signed (PXE 2.1 §2.4.3)
 
 
@@ -65,17 +71,22 @@ def parse_boot_item(packet: Packet) -> BootItem | None:
     return BootItem(int.from_bytes(value[:2], "big"), int.from_bytes(value[2:], "big"))
 
 
-def build_reply(
-    packet: Packet, kind: MessageType, address: str, boot_file: bytes, item: BootItem | None
-) -> bytes | None:
-    """The datagram that answers `packet` with `boot_file` on the server `address`; `item` is echoed to who sent one.
+def build_reply(packet: Packet, kind: MessageType, address: str, offer: Offer, item: BootItem | None) -> bytes | None:
+    """The datagram that answers `packet` with `offer` on the server `address`; `item` is echoed to who sent one.
 
-    None when it cannot hold the boot file's name within what the client takes.
+    None when it cannot hold the boot file's name, or the menu, within what the client takes.
     """
-    if not 0 < len(boot_file) <= OPTION_BYTES:
+    boot_file = offer.file_of(item.type if item else None).encode()
+    vendor = build_options(_vendor_options(kind, address, offer, item))
+    if not 0 < len(boot_file) <= OPTION_BYTES or len(vendor) > VENDOR_BYTES:
         return None
+    if kind is MessageType.OFFER and offer.flow in ("binl", "menu"):
+        boot_file = b""  # with one, firmware would load it and never come to port 4011 (P-1, P-3)
     in_header = boot_file if len(boot_file) < FILE_BYTES else b""
-    options = _options(packet, kind, address, boot_file, item)
+    options = _options(packet, kind, address, offer, boot_file)
+    if vendor != NO_OPTIONS:  # an empty option 43 would be another message than none (P-2)
+        options[Option.VENDOR_SPECIFIC] = vendor
+    _append_last(options, packet, boot_file)
     # What the header says too may be left out where a client takes little and a relay's option 82 is long.
     for spare in (Option.PAD, Option.SERVER_NAME, *([Option.BOOT_FILE] if in_header else [])):
         options.pop(spare, None)
@@ -132,10 +143,8 @@ def _header(
     )
 
 
-def _options(
-    packet: Packet, kind: MessageType, address: str, boot_file: bytes, item: BootItem | None
-) -> dict[int, bytes]:
-    """The reply's options, in their order on the wire."""
+def _options(packet: Packet, kind: MessageType, address: str, offer: Offer, boot_file: bytes) -> dict[int, bytes]:
+    """The reply's first options, in their order on the wire."""
     options: dict[int, bytes] = {
         Option.MESSAGE_TYPE: bytes((kind,)),
         Option.SERVER_ID: IPv4Address(address).packed,
@@ -143,17 +152,56 @@ def _options(
     uuid = packet.options.get(Option.CLIENT_UUID, b"")
     if is_uuid_option(uuid):  # some Intel ROMs boot only when it is echoed (P-1); one of another form is not (D-9)
         options[Option.CLIENT_UUID] = uuid
-    options[Option.VENDOR_CLASS] = PXE_CLASS
-    options[Option.SERVER_NAME] = address.encode()
-    # "Load the boot file at once" is what makes the offer complete; without it BIOS ROMs and UEFI go to port 4011,
-    # and some UEFI never comes back from there (P-1, P-2, P-5).
-    discovery = bytes((DiscoveryControl.USE_BOOT_FILE,))
-    options[Option.VENDOR_SPECIFIC] = build_options(
-        {PxeOption.DISCOVERY_CONTROL: discovery} if item is None else {PxeOption.BOOT_ITEM: item.as_bytes}
-    )
-    # Last but for the relay's own, and without a NUL (D-5): older EDK2 writes one behind it by itself, over whatever
-    # byte stands there (PxeBcParseDhcp4Packet), and END is the only one that nobody misses.
-    options[Option.BOOT_FILE] = boot_file
+    # EDK2's HTTP boot drops what is not its own class, and its PXE what is: never both in one reply (P-10).
+    options[Option.VENDOR_CLASS] = HTTP_CLASS if offer.flow == "http" else PXE_CLASS
+    if boot_file:  # else it is the flow's point to say no more than where port 4011 is; the header names us too (D-4)
+        options[Option.SERVER_NAME] = address.encode()
+    return options
+
+
+def _append_last(options: dict[int, bytes], packet: Packet, boot_file: bytes) -> None:
+    if boot_file:
+        # Last but for the relay's own, and without a NUL (D-5): older EDK2 writes one behind it by itself, over
+        # whatever byte stands there (PxeBcParseDhcp4Packet), and END is the only one that nobody misses.
+        options[Option.BOOT_FILE] = boot_file
     if Option.RELAY_AGENT in packet.options:  # some relays forward only what comes back with it (D-2, RFC 3046 §2.2)
         options[Option.RELAY_AGENT] = packet.options[Option.RELAY_AGENT]
-    return options
+
+
+def _vendor_options(kind: MessageType, address: str, offer: Offer, item: BootItem | None) -> dict[int, bytes]:
+    """Option 43: what the machine is to do with the reply; empty where that it is absent is the message."""
+    if item is not None:
+        return {PxeOption.BOOT_ITEM: item.as_bytes}  # the answer to a question about one item echoes it (B-3)
+    if offer.flow == "http":
+        return {}
+    if kind is MessageType.OFFER and offer.flow == "binl":
+        return {}  # any of 43.6 to 43.10 makes the offer "PXE 1.0", of which EDK2 keeps the first alone (P-2)
+    if kind is MessageType.OFFER and offer.flow == "menu":
+        return _menu(address, offer)
+    # "Load the boot file at once" is what makes the offer complete; without it BIOS ROMs and UEFI go to port 4011,
+    # and some UEFI never comes back from there (P-1, P-2, P-5).
+    control: dict[int, bytes] = {PxeOption.DISCOVERY_CONTROL: bytes((DiscoveryControl.USE_BOOT_FILE,))}
+    if offer.banner:  # Raspberry Pi's ROM goes on only when it reads its own name in a menu (D-27)
+        control |= {PxeOption.BOOT_MENU: _menu_line(LOCAL_BOOT, offer.banner), PxeOption.MENU_PROMPT: b"\0PXE"}
+    return control
+
+
+def _menu(address: str, offer: Offer) -> dict[int, bytes]:
+    """A boot menu whose items are all asked for here, by unicast, and nowhere else (PXE 2.1 table 2-1)."""
+    control = DiscoveryControl.NO_BROADCAST | DiscoveryControl.NO_MULTICAST | DiscoveryControl.LISTED_SERVERS_ONLY
+    types = range(FIRST_ITEM_TYPE, FIRST_ITEM_TYPE + len(offer.menu))
+    one_server = b"\1" + IPv4Address(address).packed  # the same that siaddr and option 54 name (P-4)
+    lines = (_menu_line(each, item.text) for each, item in zip(types, offer.menu, strict=True))
+    return {
+        PxeOption.DISCOVERY_CONTROL: bytes((control,)),
+        PxeOption.BOOT_SERVERS: b"".join(each.to_bytes(2, "big") + one_server for each in types),
+        PxeOption.BOOT_MENU: b"".join(lines),
+        # A menu without a prompt ends in PXE-E74 on BIOS (P-9).
+        PxeOption.MENU_PROMPT: bytes((offer.menu_seconds,)) + MENU_PROMPT,
+    }
+
+
+def _menu_line(item_type: int, text: str) -> bytes:
+    """One item of 43.9: type(2), length(1), text."""
+    line = text.encode()[:OPTION_BYTES]  # with what is cut off here no menu fits anyway
+    return item_type.to_bytes(2, "big") + bytes((len(line),)) + line

@@ -143,6 +143,11 @@ class BootRequest:
             return "unknown firmware"
         return FIRMWARE.get(self.architecture, f"architecture {self.architecture}")
 
+    @property
+    def wants_http(self) -> bool:
+        """Whether this is UEFI HTTP boot: only option 60 tells, whatever the architecture says (quirks P-10)."""
+        return self.vendor_class.startswith(HTTP_CLASS.decode())
+
 
 def read_request(packet: Packet, via: Via) -> BootRequest:
     """What the packet says of the machine that sent it, `via` the port it came to.

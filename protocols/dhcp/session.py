@@ -2,15 +2,15 @@
 
 Speaks PXE 2.1 §2.2 (proxyDHCP, boot server), RFC 4578 and RFC 2131 §4.1 beside a DHCP server that is not ours: it
 gives no addresses, never sends a NAK (that would end leases which are another server's to keep: quirks D-19) and
-never answers machines that do not ask for PXE. Left out: multicast discovery, boot menus, UEFI HTTP boot.
+never answers machines that ask neither for PXE nor for UEFI HTTP boot. Left out: multicast discovery (quirks B-5).
 
 Nothing is remembered between packets: an answer rests on its request and the plan alone, so a storm costs no memory.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from protocols.dhcp.reply import build_reply, largest_reply, parse_boot_item, reply_destination
+from protocols.dhcp.offer import Offer, Plan, Refusal
+from protocols.dhcp.reply import LOCAL_BOOT, BootItem, build_reply, largest_reply, parse_boot_item, reply_destination
 from protocols.dhcp.request import (
     BootRequest,
     Via,
@@ -33,23 +33,6 @@ ANSWERED_BY: dict[tuple[Via, int], MessageType] = {
     ("4011", MessageType.REQUEST): MessageType.ACK,
     ("4011", MessageType.INFORM): MessageType.ACK,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What to offer a machine: the name or URL of the boot file, at most 255 bytes. The server is always ourselves."""
-
-    boot_file: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Nothing is offered to a machine, and why, in words for the operator."""
-
-    reason: str
-
-
-Plan = Callable[[BootRequest], Offer | Refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +76,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class HttpBootAsked:
-    """UEFI HTTP boot looks for a server; it would drop a PXE offer, so it gets none (quirks P-10)."""
+    """UEFI HTTP boot looks for a server where there is no URL for it, and why; other offers it would drop (P-10).
+
+    No refusal: the same machine tries PXE before or after, and one of its ways is enough (quirks P-11).
+    """
 
     request: BootRequest
+    reason: str
 
 
 DhcpEvent = HostSeen | Discovered | Offered | BootServerAsked | Refused | HttpBootAsked
@@ -132,16 +119,19 @@ def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, 
     if packet.op is not Op.REQUEST or message is None:
         return Outcome("not_dhcp_requests")  # another server's broadcast, or BOOTP without DHCP (quirks D-17)
     seen = _sign_of_life(packet, via)
-    if is_http_client(packet):
-        return Outcome("http_clients", events=(*seen, HttpBootAsked(read_request(packet, via))))
-    if not is_pxe_client(packet):
+    if not is_pxe_client(packet) and not is_http_client(packet):
         return Outcome("plain_clients", events=seen)
     kind = ANSWERED_BY.get((via, message))
     if kind is None or not _is_for_us(packet, message, via, address):
         return Outcome("for_others", events=seen)
     request = read_request(packet, via)
-    settled = _settle(packet, kind, request, address, plan)
+    item = parse_boot_item(packet) if kind is MessageType.ACK else None
+    if item is not None and item.type == LOCAL_BOOT:
+        return Outcome("local_boots", events=seen)
+    settled = _settle(packet, kind, request, address, plan, item)
     if isinstance(settled, Refusal):
+        if request.wants_http:
+            return Outcome("http_clients", events=(*seen, HttpBootAsked(request, settled.reason)))
         asked = Discovered(request) if kind is MessageType.OFFER else BootServerAsked(request, None)
         return Outcome("refused", events=(*seen, asked, Refused(request, settled.reason)))
     offer, reply = settled
@@ -171,16 +161,19 @@ def _is_for_us(packet: Packet, message: int, via: Via, address: str) -> bool:
 
 
 def _settle(
-    packet: Packet, kind: MessageType, request: BootRequest, address: str, plan: Plan
+    packet: Packet, kind: MessageType, request: BootRequest, address: str, plan: Plan, item: BootItem | None
 ) -> tuple[Offer, bytes] | Refusal:
     """What the machine is offered, and the datagram that says so; or why there is neither."""
-    item = parse_boot_item(packet) if kind is MessageType.ACK else None
     if item is not None and item.wants_signature:
         return Refusal("its firmware insists on a signed boot file (BIS), which is not served")
     planned = plan(request)
     if isinstance(planned, Refusal):
         return planned
-    reply = build_reply(packet, kind, address, planned.boot_file.encode(), item)
+    if request.wants_http != (planned.flow == "http"):  # never a URL for PXE, nor a TFTP name for HTTP boot (P-10)
+        wanted, offered = ("UEFI HTTP boot", "PXE") if request.wants_http else ("PXE", "UEFI HTTP boot")
+        return Refusal(f"its firmware asks for {wanted}, and it is offered {offered} alone")
+    reply = build_reply(packet, kind, address, planned, item)
     if reply is None:
-        return Refusal(f"the boot file's name does not fit in a reply of {largest_reply(packet)} bytes")
+        what = "menu" if planned.flow == "menu" else "boot file's name"
+        return Refusal(f"the {what} does not fit in a reply of {largest_reply(packet)} bytes")
     return planned, reply

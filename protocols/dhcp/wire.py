@@ -90,12 +90,18 @@ class PxeOption(IntEnum):
     """Suboptions of option 43 when the vendor class is PXEClient (PXE 2.1 table 2-1)."""
 
     DISCOVERY_CONTROL = 6
+    BOOT_SERVERS = 8
+    BOOT_MENU = 9
+    MENU_PROMPT = 10
     BOOT_ITEM = 71
 
 
 class DiscoveryControl(IntFlag):
     """Bits of 43.6 (PXE 2.1 table 2-1)."""
 
+    NO_BROADCAST = 0x01  # do not look for boot servers by broadcast
+    NO_MULTICAST = 0x02
+    LISTED_SERVERS_ONLY = 0x04  # ask, and believe, only those in 43.8
     USE_BOOT_FILE = 0x08  # load the offer's boot file at once: no prompt, no menu, no boot server discovery
 
 

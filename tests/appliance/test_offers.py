@@ -7,8 +7,8 @@ import pytest
 from appliance.config import BiosLoader
 from appliance.loaders import LoaderFile, missing_files
 from appliance.offers import make_plan
+from protocols.dhcp.offer import Offer, Refusal
 from protocols.dhcp.request import Architecture, BootRequest, IpxeFeature
-from protocols.dhcp.session import Offer, Refusal
 
 BOX = "10.77.0.2"
 BIOS = Architecture.X86_BIOS

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from protocols.dhcp.offer import FIRST_ITEM_TYPE, MenuItem, Offer
 from protocols.dhcp.reply import LARGEST_REPLY, BootItem, build_reply, largest_reply, parse_boot_item, reply_destination
 from protocols.dhcp.request import Via
 from protocols.dhcp.wire import HEADER, MessageType, Op, Option, Packet, build_options, parse_packet
@@ -19,25 +20,27 @@ DISCOVER = Packet(
     chaddr=bytes.fromhex("525400770001") + b"left alone",
     options={Option.CLIENT_UUID: UUID, Option.VENDOR_CLASS: b"PXEClient"},
 )
+OFFER = Offer("loader")
+MENU = Offer("loader", "menu", (MenuItem("One", "one.efi"), MenuItem("Two", "two.efi")), menu_seconds=3)
 ASKING = replace(DISCOVER, ciaddr="10.77.0.173")
 SMALLEST_ALLOWED = 548
 
 
-def bytes_of(packet: Packet, kind: MessageType, boot_file: bytes = b"loader", item: BootItem | None = None) -> bytes:
+def bytes_of(packet: Packet, kind: MessageType, offered: Offer = OFFER, item: BootItem | None = None) -> bytes:
     """The reply to a packet, which must fit."""
-    reply = build_reply(packet, kind, BOX, boot_file, item)
+    reply = build_reply(packet, kind, BOX, offered, item)
     assert reply is not None
     return reply
 
 
-def offer(packet: Packet, boot_file: bytes = b"loader") -> Packet:
+def offer(packet: Packet, offered: Offer = OFFER) -> Packet:
     """The offer made to a packet, read back."""
-    return parse_packet(bytes_of(packet, MessageType.OFFER, boot_file))
+    return parse_packet(bytes_of(packet, MessageType.OFFER, offered))
 
 
-def ack(packet: Packet, item: BootItem | None = None) -> Packet:
+def ack(packet: Packet, item: BootItem | None = None, offered: Offer = OFFER) -> Packet:
     """The boot server's answer to a packet, read back."""
-    return parse_packet(bytes_of(packet, MessageType.ACK, item=item))
+    return parse_packet(bytes_of(packet, MessageType.ACK, offered, item))
 
 
 def test_offer_is_complete() -> None:
@@ -94,7 +97,7 @@ def test_boot_file_is_the_last_option() -> None:
 
 def test_at_least_bootp_size() -> None:
     """Some ROMs drop shorter packets (D-7)."""
-    assert len(bytes_of(replace(DISCOVER, options={}), MessageType.OFFER, b"x")) == 300
+    assert len(bytes_of(replace(DISCOVER, options={}), MessageType.OFFER, Offer("x"))) == 300
 
 
 @pytest.mark.parametrize("value", [b"", b"\0" * 16, b"\1" + bytes(16)])
@@ -125,15 +128,89 @@ def test_boot_item_is_echoed() -> None:
 
 def test_long_name_is_in_the_option_alone() -> None:
     """The header has room for 127 bytes and a NUL."""
-    assert offer(DISCOVER, b"x" * 127).file == b"x" * 127
-    reply = offer(DISCOVER, b"x" * 128)
+    assert offer(DISCOVER, Offer("x" * 127)).file == b"x" * 127
+    reply = offer(DISCOVER, Offer("x" * 128))
     assert (reply.file, reply.options[Option.BOOT_FILE]) == (b"", b"x" * 128)
 
 
-@pytest.mark.parametrize("boot_file", [b"", b"x" * 256])
-def test_name_that_fits_nowhere(boot_file: bytes) -> None:
+@pytest.mark.parametrize("boot_file", ["", "x" * 256])
+def test_name_that_fits_nowhere(boot_file: str) -> None:
     """No name, or one longer than an option."""
-    assert build_reply(DISCOVER, MessageType.OFFER, BOX, boot_file, None) is None
+    assert build_reply(DISCOVER, MessageType.OFFER, BOX, Offer(boot_file), None) is None
+
+
+def test_offer_that_sends_to_port_4011() -> None:
+    """BINL: 54, 97 and 60, no boot file and no option 43, byte for byte (P-1, P-2); the header names us (D-4)."""
+    data = bytes_of(DISCOVER, MessageType.OFFER, Offer("loader", "binl"))
+    options = b"\x35\1\2" + b"\x36\4\x0a\x4d\0\2" + b"\x61\x11" + UUID + b"\x3c\x09PXEClient\xff"
+    assert data[HEADER.size :] == options.ljust(len(data) - HEADER.size, b"\0")
+    header = parse_packet(data)
+    assert (header.file, header.sname, header.siaddr) == (b"", b"10.77.0.2", BOX)
+
+
+@pytest.mark.parametrize("offered", [Offer("loader", "binl"), replace(MENU, menu=())])
+def test_boot_server_is_complete_in_every_flow(offered: Offer) -> None:
+    """What the offer left out is said on port 4011 (P-2, B-2)."""
+    assert ack(ASKING, offered=offered) == ack(ASKING)
+
+
+def test_offer_with_a_menu() -> None:
+    """43.6, 43.8, 43.9 and 43.10, byte for byte; no boot file, or it would be loaded instead (P-3, P-4, P-9)."""
+    offered = offer(DISCOVER, MENU)
+    assert offered.options[Option.VENDOR_SPECIFIC] == (
+        b"\6\1\7"
+        b"\x08\x0e"
+        b"\x80\0\1\x0a\x4d\0\2"
+        b"\x80\1\1\x0a\x4d\0\2"
+        b"\x09\x0c"
+        b"\x80\0\3One"
+        b"\x80\1\3Two"
+        b"\x0a\x1b\3Press F8 for the boot menu"
+        b"\xff"
+    )
+    assert offered.file == b""
+    assert not {Option.BOOT_FILE, Option.SERVER_NAME} & offered.options.keys()
+
+
+@pytest.mark.parametrize(("number", "boot_file"), [(0, b"one.efi"), (1, b"two.efi"), (2, b"loader"), (-1, b"loader")])
+def test_boot_server_knows_the_menu(number: int, boot_file: bytes) -> None:
+    """An item's type says which file; one that is in no menu gets the machine's own (B-3)."""
+    assert ack(ASKING, BootItem(FIRST_ITEM_TYPE + number, 0), MENU).file == boot_file
+
+
+@pytest.mark.parametrize(("letters", "fits"), [(206, True), (207, False)])
+def test_menu_is_one_option(letters: int, fits: bool) -> None:
+    """ROMs join no option that comes in pieces (P-9)."""
+    offered = replace(MENU, menu=(MenuItem("x" * letters, "one.efi"),))
+    reply = build_reply(DISCOVER, MessageType.OFFER, BOX, offered, None)
+    assert (reply is not None) == fits
+    assert reply is None or len(parse_packet(reply).options[Option.VENDOR_SPECIFIC]) == 253
+
+
+def test_menu_line_of_any_length() -> None:
+    """One that its length byte can't say does not fit."""
+    assert build_reply(DISCOVER, MessageType.OFFER, BOX, replace(MENU, menu=(MenuItem("x" * 256, "y"),)), None) is None
+
+
+def test_offer_for_http_boot() -> None:
+    """54, 97, 60 and 67, under HTTP boot's own class and without option 43 (P-10); the URL is in the header too."""
+    offered = offer(DISCOVER, Offer("http://10.77.0.2/boot.efi", "http"))
+    assert offered.options == {
+        Option.MESSAGE_TYPE: b"\2",
+        Option.SERVER_ID: bytes((10, 77, 0, 2)),
+        Option.CLIENT_UUID: UUID,
+        Option.VENDOR_CLASS: b"HTTPClient",
+        Option.SERVER_NAME: b"10.77.0.2",
+        Option.BOOT_FILE: b"http://10.77.0.2/boot.efi",
+    }
+    assert offered.file == b"http://10.77.0.2/boot.efi"
+
+
+def test_offer_with_a_banner() -> None:
+    """Raspberry Pi's ROM reads its own name in the menu of an offer that is complete otherwise (D-27)."""
+    offered = offer(DISCOVER, Offer("loader", banner="Raspberry Pi Boot"))
+    assert offered.options[Option.VENDOR_SPECIFIC] == b"\6\1\x08\x09\x14\0\0\x11Raspberry Pi Boot\x0a\4\0PXE\xff"
+    assert offered.file == b"loader"
 
 
 def with_relay_data(size: int) -> Packet:
@@ -161,7 +238,7 @@ def test_what_the_header_says_too_is_left_out_first(relay_data: int, left_out: s
 
 def test_no_room_at_all() -> None:
     """Then there is no reply, rather than one that the client drops."""
-    assert build_reply(with_relay_data(400), MessageType.OFFER, BOX, b"loader", None) is None
+    assert build_reply(with_relay_data(400), MessageType.OFFER, BOX, OFFER, None) is None
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Who is answered, and with what events: captures of real machines, and the ones that must get silence."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.dhcp.offer import FIRST_ITEM_TYPE, Flow, MenuItem, Offer, Refusal
 from protocols.dhcp.reply import LARGEST_REPLY
 from protocols.dhcp.request import BootRequest, Via
 from protocols.dhcp.session import (
@@ -14,10 +16,8 @@ from protocols.dhcp.session import (
     Discovered,
     HostSeen,
     HttpBootAsked,
-    Offer,
     Offered,
     Outcome,
-    Refusal,
     Refused,
     answer,
 )
@@ -31,6 +31,7 @@ ROUTER_ID = bytes((10, 77, 0, 1))
 MAC = "52:54:00:77:00:01"
 NOBODY = ("0.0.0.0", 68)
 OFFER = Offer("loader.bin")
+URL_OFFER = Offer("http://10.77.0.2/boot.efi", "http")
 REFUSAL = Refusal("no loader")
 SEEN = HostSeen(MAC, None)
 
@@ -53,9 +54,15 @@ def request(message: MessageType | None, **options: bytes) -> Packet:
     return Packet(op=Op.REQUEST, xid=7, chaddr=bytes.fromhex("525400770001").ljust(16, b"\0"), options=codes)
 
 
-def settle(packet: Packet, via: Via = "67", source: tuple[str, int] = NOBODY) -> Outcome:
+def settle(
+    packet: Packet, via: Via = "67", source: tuple[str, int] = NOBODY, offered: Offer | Refusal = OFFER
+) -> Outcome:
     """What becomes of a packet."""
-    return answer(build_packet(packet), via=via, source=source, address=BOX, plan=plan)
+    return answer(build_packet(packet), via=via, source=source, address=BOX, plan=lambda asked: offered)
+
+
+HTTP_CLASS = b"HTTPClient:Arch:00016:UNDI:003001"
+HTTP_CLIENT = request(MessageType.DISCOVER, VENDOR_CLASS=HTTP_CLASS, ARCHITECTURE=b"\0\x10")
 
 
 @pytest.mark.parametrize(
@@ -148,12 +155,60 @@ def test_plain_clients_get_silence(message: MessageType, via: Via) -> None:
     assert outcome == Outcome("plain_clients", events=seen)
 
 
-def test_http_boot_gets_silence() -> None:
+@pytest.mark.parametrize(
+    ("offered", "reason"),
+    [(REFUSAL, "no loader"), (OFFER, "its firmware asks for UEFI HTTP boot, and it is offered PXE alone")],
+)
+def test_http_boot_without_a_url_gets_silence(offered: Offer | Refusal, reason: str) -> None:
     """It is told of, so that it can be logged."""
-    packet = request(MessageType.DISCOVER, VENDOR_CLASS=b"HTTPClient:Arch:00016:UNDI:003001", ARCHITECTURE=b"\0\x10")
-    outcome = settle(packet)
+    outcome = settle(HTTP_CLIENT, offered=offered)
     assert (outcome.counted, outcome.answer) == ("http_clients", None)
-    assert [type(event) for event in outcome.events] == [HostSeen, HttpBootAsked]
+    seen, asked = outcome.events
+    assert isinstance(asked, HttpBootAsked)
+    assert (seen, asked.reason) == (SEEN, reason)
+
+
+def test_http_boot() -> None:
+    """Who asks for it is offered a URL under its own class, and nothing of PXE (P-10)."""
+    outcome = settle(HTTP_CLIENT, offered=URL_OFFER)
+    assert outcome.answer is not None
+    reply = parse_packet(outcome.answer.datagram)
+    assert reply.options[Option.VENDOR_CLASS] == b"HTTPClient"
+    assert reply.options[Option.BOOT_FILE] == URL_OFFER.boot_file.encode()
+    assert [type(event) for event in outcome.events] == [HostSeen, Discovered, Offered]
+
+
+def test_no_url_for_pxe() -> None:
+    """Its firmware would look for a file of that name (P-10)."""
+    outcome = settle(request(MessageType.DISCOVER), offered=URL_OFFER)
+    assert (outcome.counted, outcome.answer) == ("refused", None)
+
+
+@pytest.mark.parametrize(("number", "boot_file"), [(0, b"one.efi"), (1, b"two.efi"), (2, b"one.efi")])
+def test_item_of_the_menu(number: int, boot_file: bytes) -> None:
+    """The boot server gives the file behind the item; the first for one that the menu does not have (B-3)."""
+    menu = (MenuItem("One", "one.efi"), MenuItem("Two", "two.efi"))
+    item = b"\x47\4" + (FIRST_ITEM_TYPE + number).to_bytes(2, "big") + b"\0\0"
+    packet = request(MessageType.REQUEST, VENDOR_SPECIFIC=item)
+    outcome = settle(packet, "4011", ("10.77.0.9", 4011), Offer("one.efi", "menu", menu))
+    assert outcome.answer is not None
+    reply = parse_packet(outcome.answer.datagram)
+    assert (reply.file, reply.options[Option.VENDOR_SPECIFIC]) == (boot_file, item + b"\xff")
+
+
+def test_menu_that_does_not_fit() -> None:
+    """The operator is told."""
+    menu = (MenuItem("x" * 250, "one.efi"),)
+    outcome = settle(request(MessageType.DISCOVER), offered=Offer("one.efi", "menu", menu))
+    assert outcome.answer is None
+    assert isinstance(outcome.events[-1], Refused)
+    assert outcome.events[-1].reason == "the menu does not fit in a reply of 548 bytes"
+
+
+def test_local_boot() -> None:
+    """Item type 0 is the machine's own disk: there is nothing to give (B-3)."""
+    packet = request(MessageType.REQUEST, VENDOR_SPECIFIC=b"\x47\4\0\0\0\0")
+    assert settle(packet, "4011", ("10.77.0.9", 4011)) == Outcome("local_boots")
 
 
 @pytest.mark.parametrize("packet", [request(None), replace(request(MessageType.OFFER), op=Op.REPLY)])
@@ -235,21 +290,30 @@ noise = st.dictionaries(known_options, st.binary(max_size=300), max_size=5)
     giaddr=st.sampled_from(("0.0.0.0", "10.9.0.1")),
     hlen=st.integers(0, 16),
     boot_file=st.text(max_size=300),
+    flow=st.sampled_from(get_args(Flow)),
 )
 def test_any_client(
-    options: dict[int, bytes], vendor_class: bytes, message: int, via: Via, giaddr: str, hlen: int, boot_file: str
+    options: dict[int, bytes],
+    vendor_class: bytes,
+    message: int,
+    via: Via,
+    giaddr: str,
+    hlen: int,
+    boot_file: str,
+    flow: Flow,
 ) -> None:
-    """Never a NAK, never an address, never too long or short, never a word to whom does not want PXE."""
+    """Never a NAK, never an address, never too long or short, never PXE's words to HTTP boot, nor to anyone else."""
     fixed: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((message,)), Option.VENDOR_CLASS: vendor_class}
     packet = Packet(op=Op.REQUEST, xid=1, hlen=hlen, giaddr=giaddr, options={**options, **fixed})
     try:
-        outcome = answer(build_packet(packet), via=via, source=NOBODY, address=BOX, plan=lambda asked: Offer(boot_file))
+        outcome = settle(packet, via, offered=Offer(boot_file, flow))
     except WireError:
         return
     if outcome.answer is None:
         return
-    assert vendor_class.startswith(b"PXEClient") or b"iPXE" in options.get(Option.USER_CLASS, b"")
+    assert vendor_class.startswith((b"PXEClient", b"HTTPClient")) or b"iPXE" in options.get(Option.USER_CLASS, b"")
     reply = parse_packet(outcome.answer.datagram)
+    assert (reply.options[Option.VENDOR_CLASS] == b"HTTPClient") == vendor_class.startswith(b"HTTPClient")
     assert reply.options[Option.MESSAGE_TYPE] == bytes((MessageType.OFFER if via == "67" and message == 1 else 5,))
     assert MIN_PACKET <= len(outcome.answer.datagram) <= LARGEST_REPLY
     assert (reply.xid, reply.hlen, reply.giaddr, reply.yiaddr) == (1, hlen, giaddr, "0.0.0.0")
