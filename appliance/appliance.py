@@ -87,6 +87,7 @@ class Appliance:
             server=address,
             checksums=self.checksums,
             own_initrd=lambda image: self.deployments.own_initrd(image).path,
+            prepare=lambda mac, client: self.exports.prepare(mac, client),
         )
         self.keeper = ImageKeeper(
             catalog=self.catalog,

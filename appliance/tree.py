@@ -7,7 +7,7 @@ squashfs NAME, whose symbolic links lead nowhere outside of it.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from appliance.answers import Answers
@@ -15,7 +15,7 @@ from appliance.catalog import Catalog, Entry
 from appliance.checksums import Checksums
 from appliance.deployment.choices import TREE_INITRDS
 from appliance.kiwi.finding import Finding
-from appliance.kiwi.names import NO_VERSION, split_name
+from appliance.kiwi.names import NO_VERSION, mac_asked_for, split_name
 from appliance.kiwi.publisher import Publisher
 from appliance.kiwi.sums import checksum_line
 from appliance.loaders import find_loader_file
@@ -57,8 +57,12 @@ class Tree:
         own_initrd: Callable[[str], Path | None] = lambda image: None,
         members: Members | None = None,
         find_loader: Callable[[str], Path | None] = find_loader_file,
+        prepare: Callable[[str, str], Awaitable[None]] | None = None,
     ) -> None:
-        """`root` is the boot tree's folder, `server` our IPv4 address; without `checksums` there are none but files."""
+        """`root` is the boot tree's folder, `server` our IPv4 address; without `checksums` there are none but files.
+
+        `prepare(mac, client)` is awaited before the client configuration of `mac` is made for the address `client`.
+        """
         self._root = root.resolve()
         self._catalog = catalog
         self._plans = plans
@@ -68,6 +72,7 @@ class Tree:
         self._checksums = checksums
         self._own_initrd = own_initrd
         self._find_loader = find_loader
+        self._prepare = prepare
 
     async def open(self, name: str, client: str) -> Image:
         """What `name` stands for; `client` is the asker's IPv4 address.
@@ -82,6 +87,8 @@ class Tree:
         path = normalise(name)
         if path.split("/", 1)[0].casefold() in (UPLOADS, STATE):
             raise PermissionError("uploads are not served back, nor is what the appliance remembers")
+        if self._prepare is not None and (mac := mac_asked_for(path)) is not None:
+            await self._prepare(mac, client)
         # A tree may lie on a sleeping disk or another machine: looking for a file must not hold up the others.
         found = await asyncio.to_thread(self._find, path) or await self._checksum(path)
         if found is None:

@@ -1,6 +1,7 @@
 """Machines' disks as one service of the appliance: the parts, joined, and what the appliance asks of them."""
 
 from collections.abc import Callable, Iterable
+from errno import EIO
 from pathlib import Path
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from appliance.host import neighbour
 from appliance.kiwi.roots import Private
 from appliance.stage import Stage
 from protocols.nbd.events import Connection
+from storage.errors import StorageError
 from storage.image import Image
 
 
@@ -42,8 +44,9 @@ class ExportService:
         """
         self._config = config
         self._connections = connections
+        self._mac_of = mac_of
         around = Surroundings(
-            owner=lambda client: neighbour(client) or mac_of(client),
+            owner=self._owner,
             policy=self.policy,
             image=image,
             requests=self._requests,
@@ -69,6 +72,18 @@ class ExportService:
         offered = self.exports.offered(mac)
         return Private(write=offered.get(Kind.WRITE), swap=offered.get(Kind.SWAP))
 
+    async def prepare(self, mac: str, client: str) -> None:
+        """Have what the client configuration of `mac` is to name be there, if `client` is that machine's address.
+
+        Raises: StorageError when it can't be: a machine that is to keep its changes must not boot without.
+        """
+        if self._writes_over_aoe(mac) and self._owner(client) == mac:
+            try:
+                await self.targets.assign(mac)
+            except OSError as failure:
+                why = f"the AoE address of {mac} can't be kept: {failure}"
+                raise StorageError(why, failure.errno or EIO) from failure
+
     def note_step(self, mac: str, stage: Stage, *, second_stage: bool) -> None:
         """Hear how far a machine has come with its boot."""
         if stage is Stage.DISCOVERED and not second_stage:
@@ -76,6 +91,9 @@ class ExportService:
             self.targets.note_boot(mac)
         if Stage.KERNEL <= stage <= Stage.CLIENT_CONFIG:  # its firmware is past using what it had
             self.targets.ask(mac)
+
+    def _owner(self, client: str) -> str | None:
+        return neighbour(client) or self._mac_of(client)
 
     def _writes_over_aoe(self, mac: str) -> bool:
         return self.policy(mac).write != "none" and self._boots_over_aoe(mac)

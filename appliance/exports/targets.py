@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from errno import ENOSPC
 from typing import Protocol
 
 import structlog
@@ -36,12 +37,22 @@ class Targets:
         self._shown: dict[str, Tenure] = {}
         self._rested: dict[str, int] = {}  # commands of a machine at its own target when it began to boot
         self._lock = asyncio.Lock()
+        self._giving = asyncio.Lock()  # of its own: a client that asks for its configuration waits for no disk
         self._waiting: dict[str, None] = {}
         self._asked = asyncio.Event()
 
     def address(self, mac: str) -> Address | None:
         """The shelf and slot of a machine's disk, if it was ever given one."""
         return self._addresses.get(mac)
+
+    async def assign(self, mac: str) -> Address:
+        """The address of a machine's disk, given now if it never was. Raises: OSError, StorageError."""
+        async with self._giving:
+            address = await asyncio.to_thread(self._addresses.give, mac)
+        if address is None:
+            remedy = "delete some with rootwire exports delete"
+            raise StorageError(f"every AoE address for machines' disks is taken: {remedy}", ENOSPC)
+        return address
 
     def ask(self, mac: str) -> None:
         """Have a machine's target shown soon."""
@@ -67,18 +78,15 @@ class Targets:
         async with self._lock:
             try:
                 await self._show(mac)
-            except (OSError, StorageError, ValueError) as failure:
+            except (OSError, StorageError, ValueError) as failure:  # ValueError: past limits.aoe.targets
                 log.error("disk_target_refused", mac=mac, reason=str(failure))
 
     async def _show(self, mac: str) -> None:
-        address = await asyncio.to_thread(self._addresses.give, mac)
-        if address is None:
-            raise ValueError("every AoE address for machines' disks is taken: delete some with rootwire exports delete")
+        shelf, slot = await self.assign(mac)
         tenure = await self._exports.open(Kind.WRITE, mac)
         if self._shown.get(mac) is tenure:
             return
         self._hide(mac)
-        shelf, slot = address
         label = name_of(Kind.WRITE, mac)
         self._server.add(Target(shelf, slot, tenure.image, label, allowed=frozenset({mac})))
         self._shown[mac] = tenure
@@ -88,7 +96,8 @@ class Targets:
         """Serve a machine's disk no longer, and let its address be another's. Raises: OSError."""
         async with self._lock:
             self._hide(mac)
-            await asyncio.to_thread(self._addresses.take_back, mac)
+            async with self._giving:
+                await asyncio.to_thread(self._addresses.take_back, mac)
 
     def is_shown(self, mac: str) -> bool:
         """Whether a machine's disk is served."""

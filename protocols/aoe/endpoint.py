@@ -292,6 +292,7 @@ class AoeServer:
         elif isinstance(outcome, Identify):
             self._plan.note_command(*where)
             if accounts.note_identify(*where):
+                log.debug("target_identified", mac=mac, shelf=session.shelf, slot=session.slot)
                 self._report(TargetIdentified(*where))
                 if (trace := self._trace_reads(*where)) is not None:
                     accounts.trace(*where, trace)

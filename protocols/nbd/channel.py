@@ -181,6 +181,7 @@ class Peer(asyncio.BufferedProtocol):
     def is_served(self, export: str) -> None:
         """The handshake is over: its deadline ends, and the story of the export begins."""
         self._deadline.cancel()
+        self.log.debug("export_opened", export=export)
         self.server.report(ExportOpened(self.address, self.port, export))
 
     def share_socket(self) -> socket.socket:

@@ -167,6 +167,21 @@ def summed(root: Path) -> tuple[Tree, Checksums]:
     return Tree(root, catalog=catalog, plans=plans, server=SERVER, checksums=checksums), checksums
 
 
+async def test_what_a_configuration_names_is_made_first(root: Path) -> None:
+    """For the machine that is asked about, in whatever spelling, and whoever asks."""
+    catalog = Catalog(root / "image")
+    catalog.load()
+    told: list[tuple[str, str]] = []
+
+    async def prepare(mac: str, client: str) -> None:
+        told.append((mac, client))
+
+    tree = Tree(root, catalog=catalog, plans=Plans(Config(), catalog, server=SERVER), server=SERVER, prepare=prepare)
+    await text(tree, "/KIWI/config.52-54-00-A1-B2-C3")
+    await text(tree, "KIWI/config.default")
+    assert told == [("52:54:00:a1:b2:c3", CLIENT)]
+
+
 @pytest.mark.parametrize("kind", ["md5", "sha256"])
 async def test_checksums_are_made_where_there_are_none(root: Path, kind: str) -> None:
     """KIWI's client cannot boot without .md5, which its builder no longer writes; today's asks .sha256."""

@@ -9,6 +9,7 @@ from appliance.config import load_config
 from appliance.exports.service import ExportService
 from appliance.plan import Plans
 from appliance.stage import Stage
+from storage.errors import StorageError
 from tests.appliance.exports.test_targets import Server
 
 OWN, OTHER, IDLE = "52:54:00:a1:b2:c3", "52:54:00:00:00:01", "52:54:00:00:00:03"
@@ -40,7 +41,7 @@ class TestService:
             tmp_path / "state",
             aoe=server,
             connections=list,
-            mac_of=lambda client: None,
+            mac_of={"203.0.113.1": OWN, "203.0.113.2": OTHER}.get,
             image=lambda name: None,
             boots_over_aoe=lambda mac: plans.for_machine(mac).root == "aoe",
         )
@@ -63,12 +64,28 @@ class TestService:
         assert "UNIONFS_CONFIG='tmpfs,nbd,overlay'\n" in self.names(plans[0], IDLE)
 
     async def test_over_aoe(self, plans: tuple[Plans, ExportService]) -> None:
-        """Once it has its address; F6b of the contract."""
+        """From the machine's own first question on; F6b of the contract."""
         made, service = plans
-        assert "AOEROOT='/dev/etherd/e0.1'\n" in self.names(made, OWN)
-        await service.targets.show(OWN)
+        await service.prepare(OWN, "203.0.113.1")
         assert "AOEROOT='/dev/etherd/e0.1,/dev/etherd/e16.1'\n" in self.names(made, OWN)
         assert service.private(OWN).swap is None
+
+    async def test_an_address_is_given_to_its_machine_only(self, plans: tuple[Plans, ExportService]) -> None:
+        """Others may ask for the configuration, for as many machines as they like."""
+        made, service = plans
+        for client in ("203.0.113.2", "203.0.113.3"):
+            await service.prepare(OWN, client)
+        await service.prepare(OTHER, "203.0.113.2")
+        assert "AOEROOT='/dev/etherd/e0.1'\n" in self.names(made, OWN)
+        assert service.targets.address(OTHER) is None
+
+    async def test_without_an_address_there_is_no_configuration(
+        self, plans: tuple[Plans, ExportService], tmp_path: Path
+    ) -> None:
+        """A machine that is to keep its changes would lose them."""
+        (tmp_path / "state/exports/addresses.part").mkdir(parents=True)
+        with pytest.raises(StorageError, match="can't be kept"):
+            await plans[1].prepare(OWN, "203.0.113.1")
 
     async def test_a_target_is_shown_when_the_firmware_is_done(self, plans: tuple[Plans, ExportService]) -> None:
         """Not before: it may still have the old one open."""

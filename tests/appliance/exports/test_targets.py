@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from appliance.exports import addresses
 from appliance.exports.addresses import Addresses
 from appliance.exports.exports import Exports
 from appliance.exports.targets import Targets
 from protocols.aoe.endpoint import AoeLimits, AoeServer, Target
 from protocols.aoe.initiators import Initiator
+from storage.errors import StorageError
 from tests.appliance.exports.conftest import KEEP, MINE, THEIRS, World
 
 
@@ -117,6 +119,15 @@ async def test_failures_are_one_machines(world: World, targets: Targets, server:
     await targets.show(MINE)
     await targets.show(THEIRS)
     assert [target.allowed for target in server.targets.values()] == [{THEIRS}]
+
+
+async def test_there_is_an_end_to_addresses(targets: Targets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error; who has one keeps it."""
+    monkeypatch.setattr(addresses, "SLOTS", range(1, 2))
+    monkeypatch.setattr(addresses, "SHELVES", range(16, 17))
+    assert await targets.assign(MINE) == (16, 1)
+    with pytest.raises(StorageError, match="every AoE address"):
+        await targets.assign(THEIRS)
 
 
 async def test_in_use_is_what_was_since_it_booted(targets: Targets, server: Server) -> None:
