@@ -9,10 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     ValidationError,
     create_model,
@@ -25,11 +22,11 @@ from appliance.kiwi.model import ClientConfig
 from appliance.kiwi.names import is_safe_name
 from appliance.prefetch import PrefetchLimits
 from appliance.recording import HeatLimits
+from appliance.section import GroupName, MacPrefix, MacText, Section
 from appliance.timeline import TimelineLimits
 from appliance.uploads import UploadLimits
 from protocols.aoe.endpoint import AoeLimits
 from protocols.dhcp.endpoint import DhcpLimits
-from protocols.ethernet import format_mac, parse_mac
 from protocols.http.endpoint import HttpLimits
 from protocols.nbd.endpoint import NbdLimits
 from protocols.tftp.endpoint import TftpLimits
@@ -44,14 +41,9 @@ Root = Literal["nbd", "aoe", "ram"]
 BiosLoader = Literal["auto", "pxelinux", "ipxe"]
 Write = Literal["none", "keep", "discard"]
 L = TypeVar("L")
-S = TypeVar("S", bound="Section")
+S = TypeVar("S", bound=Section)
 
-_HEX = re.compile(r"[0-9a-f]{1,12}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _mac_key(text: str) -> str:
-    return format_mac(parse_mac(text))
 
 
 def _one_line(text: str) -> str:
@@ -72,26 +64,10 @@ def _disk_size(size: ByteSize) -> ByteSize:
     return size
 
 
-def _mac_prefix(text: str) -> str:
-    digits = text.lower().translate({ord(separator): None for separator in ":-."})
-    if not _HEX.fullmatch(digits):
-        raise ValueError("must be the first digits of a MAC address, such as '00:1a:2b'")
-    return digits
-
-
-MacText = Annotated[str, BeforeValidator(_mac_key)]
 CommandLine = Annotated[str, AfterValidator(_one_line)]
-MacPrefix = Annotated[str, AfterValidator(_mac_prefix)]
 Architecture = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,16}$")]  # as uname -m has it
-GroupName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]  # becomes part of a shell variable's name
 ImageName = Annotated[str, AfterValidator(_image_name)]
 DiskSize = Annotated[ByteSize, AfterValidator(_disk_size)]
-
-
-class Section(BaseModel):
-    """A table of the file: an unknown key is an error, not a silent typo."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class WriteSettings(Section):
@@ -143,8 +119,8 @@ class KiwiSettings(Section):
     """[kiwi]: what KIWI's clients are told; a machine's own file in the tree comes first."""
 
     unknown: Literal["boot", "register"] = "boot"  # machines that nothing is said of boot as [boot] says, or ask to
-    groups: dict[GroupName, KiwiGroup] = {}
-    machines: dict[MacText, KiwiMachine] = {}
+    groups: dict[GroupName, KiwiGroup] = Field(default_factory=dict)
+    machines: dict[MacText, KiwiMachine] = Field(default_factory=dict)
 
 
 def _limits_section(limits: type[Any]) -> Any:
@@ -188,7 +164,7 @@ class Config(Section):
     pumps: Annotated[int, Field(ge=1, le=MOST_PUMPS)] = 1  # threads that each bulk protocol is served by
     prefetch: bool = True  # whether what boots read is brought into memory ahead of the next one
     boot: BootSettings = BootSettings()
-    machines: dict[MacText, MachineSettings] = {}
+    machines: dict[MacText, MachineSettings] = Field(default_factory=dict)
     kiwi: KiwiSettings = KiwiSettings()
     limits: LimitsTable = LimitsTable()  # type: ignore[valid-type]  # made at run time from the rooms' dataclasses
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from appliance.config import GroupName, KiwiSettings, MacText
+from appliance.config import KiwiSettings
 from appliance.inbox import Inbox
 from appliance.names import STATE
+from appliance.section import GroupName, MacText
 
 FILE = "enrolled.json"
 SIZE_MAX = 4 << 20  # bytes of it that are read: fifty thousand machines
