@@ -97,6 +97,7 @@ class TargetSession:
     """A disk at one shelf.slot address."""
 
     __slots__ = (
+        "_allowed",
         "_buffers",
         "_config",
         "_identity",
@@ -122,7 +123,7 @@ class TargetSession:
         mtu: int,
         allowed: Iterable[str] = (),
     ) -> None:
-        """A target that hears the MACs in `allowed` (none: everyone).
+        """A target that hears the MACs in `allowed` (none: everyone); no mask command lets anybody else in.
 
         `buffers` is how many requests one initiator may have outstanding. Raises: ValueError when `allowed` has more
         than LIST_ENTRIES addresses, or something that is none.
@@ -133,7 +134,8 @@ class TargetSession:
         self.writable = writable
         self._buffers = buffers
         self._config = b""
-        self._mask = dict.fromkeys(format_mac(parse_mac(mac)) for mac in allowed)
+        self._allowed = dict.fromkeys(format_mac(parse_mac(mac)) for mac in allowed)
+        self._mask = dict(self._allowed)
         if len(self._mask) > wire.LIST_ENTRIES:
             raise ValueError(f"{len(self._mask)} MACs are over the {wire.LIST_ENTRIES} a mask list holds (AoEr11 §3.3)")
         self._reserved: list[str] = []
@@ -147,8 +149,11 @@ class TargetSession:
 
     @property
     def mask(self) -> list[str]:
-        """The MACs this target hears, in the order they were added; empty: everyone."""
-        return list(self._mask)
+        """The MACs this target hears, in the order they were added; empty: everyone.
+
+        An empty list opens a disk to all (AoEr11 §3.3); of one that is private it restores the operator's list.
+        """
+        return list(self._mask or self._allowed)
 
     @property
     def reserved(self) -> list[str]:
@@ -157,7 +162,8 @@ class TargetSession:
 
     def admits(self, mac: str) -> bool:
         """Whether the mask lets `mac` talk to this target at all; others get silence, so that they do not attach."""
-        return not self._mask or mac in self._mask
+        heard = self._mask or self._allowed
+        return not heard or mac in heard
 
     def answer(self, mac: str, header: wire.Header, argument: Buffer) -> Outcome:
         """What to do about one request that `mac` sent to this target.
@@ -259,6 +265,8 @@ class TargetSession:
         match directive.command:
             case DirectiveCommand.NONE:
                 pass
+            case DirectiveCommand.ADD if self._allowed and mac not in self._allowed:
+                return MaskError.UNSPECIFIED  # whom a private disk hears is the operator's to say
             case DirectiveCommand.ADD:
                 if mac not in self._mask and len(self._mask) == wire.LIST_ENTRIES:
                     return MaskError.LIST_FULL

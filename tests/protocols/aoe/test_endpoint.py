@@ -242,6 +242,19 @@ async def test_a_masked_out_machine_gets_silence() -> None:
         assert (await lan.also(OTHER).ata(0x24)).ata.command == 0x40
 
 
+async def test_a_private_target_stays_private_when_its_machine_empties_the_mask() -> None:
+    """Of a shared disk an empty list admits everyone; of this one whom the operator named."""
+    async with serving(target(1, allowed=frozenset({CLIENT})), target(2)) as lan:
+        gone = wire.build_mask(wire.MaskArgument(1, 0, [wire.Directive(2, parse_mac(CLIENT))]))
+        await lan.initiator.ask(Command.MASK, gone, slot=1)
+        other = lan.also(OTHER)
+        other.send(Command.CONFIG, config(), slot=1)
+        other.send(Command.ATA, ata(0x24), slot=1)
+        await other.config(slot=2)
+        assert lan.server.counts["masked"] == 2
+        assert (await lan.initiator.ata(0x24, slot=1)).ata.command == 0x40
+
+
 async def test_a_masked_target_is_announced_to_its_members() -> None:
     """By unicast."""
     member = Initiator(mac=OTHER)

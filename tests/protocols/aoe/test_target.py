@@ -245,6 +245,23 @@ def test_a_mask_is_edited_in_order() -> None:
     assert wire.parse_mask(mask(target, 0)).directives == [wire.Directive(0, parse_mac(OTHER))]
 
 
+def test_a_private_target_lets_nobody_else_in_whatever_its_mask_is_told() -> None:
+    target = session(allowed=[MAC])
+    assert mask(target, 1, (1, OTHER)) == bytes([0, 1, 1, 0])  # MERROR 1, no directive was followed
+    mask(target, 1, (2, MAC))
+    assert target.mask == [MAC]  # an empty list would admit everyone
+    assert target.admits(MAC)
+    assert not target.admits(OTHER)
+
+
+def test_a_mask_narrows_whom_a_target_is_shared_by() -> None:
+    target = session(allowed=[MAC, OTHER])
+    mask(target, 1, (2, OTHER))
+    assert target.mask == [MAC]
+    assert mask(target, 1, (1, OTHER))[2] == 0
+    assert target.mask == [MAC, OTHER]
+
+
 def test_reading_a_mask_edits_nothing() -> None:
     """Directives that come along are not looked at."""
     target = session()
@@ -262,7 +279,8 @@ def test_a_bad_directive_says_how_far_it_got() -> None:
 def test_a_full_mask_takes_no_more() -> None:
     """255 entries; one of them again is fine, another is error 3."""
     members = [f"02:00:00:00:00:{number:02x}" for number in range(255)]
-    target = session(allowed=members)
+    target = session()
+    mask(target, 1, *((1, member) for member in members))
     assert mask(target, 1, (1, members[7]))[2] == 0
     assert mask(target, 1, (1, members[7]), (1, MAC)) == bytes([0, 1, 3, 1])
 
