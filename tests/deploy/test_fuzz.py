@@ -2,30 +2,44 @@
 
 import re
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.storage.squashfs.fuzz import CORPUS
+from tests.corpus import read_kept
+from tests.protocols.dhcp import fuzz as dhcp
+from tests.storage.squashfs import fuzz as squashfs
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 1800.0  # seconds; most of them go into a first build, on a busy machine
+CORPORA = {"squashfs": squashfs.CORPUS, "dhcp": dhcp.CORPUS}
 
 
-@pytest.mark.slow
-@pytest.mark.root
-def test_starts_from_the_corpus() -> None:
-    """Every file of it is read, and a short run finds nothing."""
-    done = subprocess.run(
-        [ROOT / "deploy" / "fuzz", "1", "-runs=1"],
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """deploy/fuzz, what it prints in one."""
+    return subprocess.run(
+        [ROOT / "deploy" / "fuzz", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=PATIENCE,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.root
+@pytest.mark.parametrize("words", [("squashfs",), ("dhcp",), ()])
+def test_starts_from_the_corpus(words: tuple[str, ...]) -> None:
+    """Every file of it is read, and a short run finds nothing; without a word squashfs is meant."""
+    done = run(*words, "1", "-runs=1")
     assert done.returncode == 0, done.stdout
     (kept,) = re.findall(r"(\d+) files found in \S*/kept", done.stdout)
-    with zipfile.ZipFile(CORPUS) as packed:
-        assert int(kept) == len(packed.namelist())
+    assert int(kept) == len(read_kept(CORPORA[words[0] if words else "squashfs"]))
+
+
+def test_another_target() -> None:
+    """One line, status 2."""
+    done = run("tftp", "1")
+    assert done.returncode == 2
+    assert done.stdout == "fuzz: there is no target tftp: name squashfs or dhcp\n"

@@ -9,9 +9,9 @@ import os
 import shutil
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
+from tests.corpus import keep
 from tests.storage.squashfs.exercise import exercise
 from tests.storage.squashfs.trees import make_image
 
@@ -41,13 +41,6 @@ def make_seeds(folder: Path) -> None:
                 make_image(_tool, root, folder / f"{codec}-{number}", "-b", "4K", "-nopad", "-comp", codec, *way)
 
 
-def keep(folder: Path) -> None:
-    """Pack every file of a folder, so that the same files make the same bytes."""
-    with zipfile.ZipFile(CORPUS, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-        for path in sorted(folder.iterdir()):
-            packed.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
-
-
 def _tool(name: str) -> str:
     path = shutil.which(name)
     if path is None:
@@ -61,7 +54,7 @@ def main() -> None:
         make_seeds(Path(sys.argv[2]))
         return
     if sys.argv[1] == "keep":
-        keep(Path(sys.argv[2]))
+        keep(Path(sys.argv[2]), CORPUS)
         return
     import atheris
 
