@@ -8,7 +8,8 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from appliance.deployment.streams import CHUNK, ArchiveError, Packed
+from appliance.deployment.bytestream import ByteStream
+from appliance.deployment.streams import ArchiveError, Packed, read_chunks
 from storage.image import Image
 
 # An entry: 6 bytes of magic, 13 numbers of 8 hex digits (see appliance/initrd/cpio.py), name, data; both padded to 4.
@@ -43,68 +44,6 @@ class _Budget:
             raise ArchiveError("unpacks to more than an initramfs holds")
 
 
-class _Stream:
-    """Bytes in order, in whatever chunks they come."""
-
-    def __init__(self, chunks: Iterator[bytes], budget: _Budget) -> None:
-        self._chunks = chunks
-        self._budget = budget
-        self._chunk = b""
-        self._at = 0
-        self.position = 0
-
-    def _fill(self) -> bool:
-        while self._at == len(self._chunk):
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return False
-            self._budget.spend(len(chunk))
-            self._chunk, self._at = chunk, 0
-        return True
-
-    def skip_padding(self) -> bool:
-        """Pass over NULs; whether anything comes after them."""
-        while self._fill():
-            rest = self._chunk[self._at :]
-            kept = rest.lstrip(b"\0")
-            self._advance(len(rest) - len(kept))
-            if kept:
-                return True
-        return False
-
-    def peek(self, length: int) -> bytes:
-        """Up to `length` bytes that the next read gives."""
-        while len(self._chunk) - self._at < length:
-            more = next(self._chunks, None)
-            if more is None:
-                break
-            self._budget.spend(len(more))
-            self._chunk, self._at = self._chunk[self._at :] + more, 0
-        return self._chunk[self._at : self._at + length]
-
-    def read(self, length: int) -> bytes:
-        """Exactly `length` bytes."""
-        return b"".join(self._pieces(length))
-
-    def skip(self, length: int) -> None:
-        """Pass over `length` bytes."""
-        for _ in self._pieces(length):
-            pass
-
-    def _pieces(self, length: int) -> Iterator[bytes]:
-        while length:
-            if not self._fill():
-                raise ArchiveError("is cut off")
-            piece = self._chunk[self._at : self._at + length]
-            self._advance(len(piece))
-            length -= len(piece)
-            yield piece
-
-    def _advance(self, length: int) -> None:
-        self._at += length
-        self.position += length
-
-
 def read_members(image: Image, wanted: Callable[[str], bool]) -> Iterator[Member]:
     """The entries of the initramfs in `image`, in order; with their data where `wanted(name)`. Reads: may wait.
 
@@ -112,7 +51,7 @@ def read_members(image: Image, wanted: Callable[[str], bool]) -> Iterator[Member
     """
     offset, budget = 0, _Budget(UNPACKED_MOST, MEMBERS_MOST)
     while True:
-        plain = _Stream(_read_chunks(image, offset), budget)
+        plain = ByteStream(read_chunks(image, offset), budget.spend)
         if not plain.skip_padding():
             return
         if plain.peek(len(MAGICS[0])) in MAGICS:
@@ -120,18 +59,13 @@ def read_members(image: Image, wanted: Callable[[str], bool]) -> Iterator[Member
             offset += plain.position
         else:
             packed = Packed(image, offset + plain.position)
-            unpacked = _Stream(packed.chunks(), budget)
+            unpacked = ByteStream(packed.chunks(), budget.spend)
             while unpacked.skip_padding():
                 yield from _read_archive(unpacked, wanted, budget)
             offset = packed.offset
 
 
-def _read_chunks(image: Image, offset: int) -> Iterator[bytes]:
-    for start in range(offset, image.size, CHUNK):
-        yield image.read_at(start, min(CHUNK, image.size - start))
-
-
-def _read_archive(stream: _Stream, wanted: Callable[[str], bool], budget: _Budget) -> Iterator[Member]:
+def _read_archive(stream: ByteStream, wanted: Callable[[str], bool], budget: _Budget) -> Iterator[Member]:
     start = stream.position
 
     def align() -> None:

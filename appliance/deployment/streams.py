@@ -257,6 +257,12 @@ def unpacker_for(head: bytes) -> Unpacker:
     raise ArchiveError(f"is no initramfs, or compressed in an unknown way (it begins with {head.hex()})")
 
 
+def read_chunks(image: Image, start: int = 0) -> Iterator[bytes]:
+    """The image's bytes from `start` on. Raises: StorageError where it can't be read."""
+    for offset in range(start, image.size, CHUNK):
+        yield image.read_at(offset, min(CHUNK, image.size - offset))
+
+
 class Packed:
     """A compressed stream somewhere in an image; `offset` is behind it once all of its chunks have come.
 
@@ -278,3 +284,15 @@ class Packed:
 
     def _read(self, length: int) -> bytes:
         return self._image.read_at(self.offset, min(length, self._image.size - self.offset))
+
+
+def unpack(image: Image) -> Iterator[bytes]:
+    """What all of a compressed file unpacks to, of however many streams one behind the other it consists.
+
+    Raises: ArchiveError when it is no compressed file, damaged or cut off; StorageError where it can't be read.
+    """
+    offset = 0
+    while offset < image.size and (offset == 0 or image.read_at(offset, 1) != b"\0"):  # NULs pad it
+        packed = Packed(image, offset)
+        yield from packed.chunks()
+        offset = packed.offset
