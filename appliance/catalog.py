@@ -1,6 +1,7 @@
 """The images in image/: which files are images, under which export name, shelf and slot they are served.
 
-Every file there that is no checksum, no rule file and not compressed is a read-only NBD export under its file name and
+Every file there that is no checksum, no rule file, not compressed and does not belong to another is a read-only NBD
+export under its file name and
 an AoE target in name order: e0.1, e0.2, ... A file that no boot can use is said so at once, not when a client hangs on
 it. What a squashfs holds can be had file by file.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from appliance.deployment import beside
 from appliance.errors import OperatorError
 from appliance.identity import Identity, identify
 from appliance.kiwi.names import is_safe_name
@@ -204,7 +206,7 @@ class Catalog:
     def _candidates(self) -> list[str]:
         if not self._folder.is_dir():
             return []
-        ignored = (*CHECKSUM_SUFFIXES, *COMPRESSED_SUFFIXES, RULES_SUFFIX)
+        ignored = (*CHECKSUM_SUFFIXES, *COMPRESSED_SUFFIXES, *beside.SUFFIXES, RULES_SUFFIX)
         return sorted(
             p.name
             for p in self._folder.iterdir()

@@ -1,4 +1,4 @@
-"""The `rootwire` command: serve, status, check, machines, enroll, heat, exports, initrd; ls, cat and show of an image.
+"""The `rootwire` command: serve, status, check, machines, enroll, heat, exports, import, initrd; ls, cat, show.
 
 Every mistake an operator can make is one line and exit 2.
 """
@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from appliance import logs, status
 from appliance.check import check as check_configs
-from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, load_config
+from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, Root, load_config
 from appliance.contents import copy_file, list_files
 from appliance.enrolment import enroll as enroll_machine
 from appliance.enrolment import show_registrations
@@ -26,6 +26,7 @@ from appliance.examples import (
     ENROLL_EXAMPLES,
     EXPORTS_EXAMPLES,
     HEAT_EXAMPLES,
+    IMPORT_EXAMPLES,
     INITRD_EXAMPLES,
     LS_EXAMPLES,
     MACHINES_EXAMPLES,
@@ -35,12 +36,14 @@ from appliance.examples import (
 )
 from appliance.exports.command import change_exports, show_exports
 from appliance.hotlist import show_heat
+from appliance.importing.command import import_files
 from appliance.initrd.builder import build_initrd
 from appliance.initrd.errors import InitrdError
 from appliance.portrait import show_image
 from appliance.serve import serve as run_appliance
 
 FOUND = 1  # exit status of a check that found errors
+DEFAULT_ROOT = Path("/srv/netboot")  # of the boot tree, as the README has it
 MISTAKE = 2  # exit status for what the operator can mend
 
 app = typer.Typer(
@@ -136,6 +139,22 @@ def initrd(
     with console.status("making the client initramfs") as line:
         report = build_initrd(kernel, output, extra=extra, progress=line.update)
     typer.echo(str(report))
+
+
+@app.command(name="import", help=IMPORT_EXAMPLES)
+def import_set(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="An archive, an ISO, files or a folder.")],
+    root: Annotated[Path, typer.Option("--root", "-r", metavar="DIR", help="The boot tree.")] = DEFAULT_ROOT,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name in image/. Default: its own.")] = None,
+    root_over: Annotated[
+        Root | None,
+        typer.Option(metavar="nbd|aoe|ram", help="How machines reach it. Default: as its initrd does best."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what has its name.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Take what KIWI builds into a boot tree."""
+    import_files(files, root, sys.stdout, name=name, over=root_over, force=force, as_json=json)
 
 
 @app.command(name="ls", help=LS_EXAMPLES)

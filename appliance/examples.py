@@ -145,3 +145,20 @@ A rule file beside it, IMAGE.toml, is heeded.
 
   rootwire show --json debian.squashfs | jq .boots
 """
+
+IMPORT_EXAMPLES = """
+Take what KIWI builds into a boot tree: a kis or pxe tarball, the files it holds (or their folder), an OEM install
+tarball, a live ISO. Checksums that come with it are verified; it is there whole, or not at all.
+
+A root image boots at once; what installs a disk, and a medium, are started only by who chooses them.
+
+[bold]Examples[/]
+
+  sudo rootwire import edge.x86_64-1.2.0.tar.xz
+
+  sudo rootwire import --root /srv/netboot ./image-folder --name edge.x86_64-1.2.0 --root-over aoe
+
+  sudo rootwire import edge.x86_64-1.2.0 edge.x86_64-1.2.0.initrd edge.x86_64-1.2.0-6.1.0.kernel
+
+  sudo rootwire import desk.x86_64-3.0.1.install.tar --force --json | jq .files
+"""

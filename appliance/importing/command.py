@@ -1,0 +1,121 @@
+"""`rootwire import`: what KIWI builds, taken into a boot tree so that machines can boot it at once."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from typing_extensions import TypedDict
+
+from appliance.config import Root
+from appliance.deployment.beside import INITRD_SUFFIX, INSTALLER_PREFIX, PACKED_DISK_SUFFIX, SUFFIXES
+from appliance.deployment.rules import rule_file
+from appliance.errors import OperatorError
+from appliance.importing.kits import Kind, Kit, assemble
+from appliance.importing.pieces import read_pieces
+from appliance.importing.placing import Placed, Placer
+from appliance.importing.progress import Bar
+from appliance.importing.recognising import Found, recognise
+from appliance.importing.staging import Staging, is_full
+
+IMAGES = "image"
+SUM_SUFFIXES = (".md5", ".sha256", ".sha512")
+
+
+class ImportReport(TypedDict):
+    """What `rootwire import --json` prints; sizes in bytes."""
+
+    name: str
+    kind: str  # "root image", "installation", "live or installation medium"
+    files: dict[str, int]  # by their paths in the boot tree
+    left_out: list[str]  # files that nothing is made of
+    verified: bool  # whether a checksum came with it
+
+
+def import_files(
+    paths: Sequence[Path], root: Path, out: TextIO, *, name: str | None, over: Root | None, force: bool, as_json: bool
+) -> None:
+    """Take the set that `paths` are or hold into the boot tree at `root`, whole or not at all.
+
+    `over` is how machines are to reach a root image. Raises: OperatorError when it can't be, saying why.
+    """
+    folder = _images_folder(root)
+    try:
+        with Bar() as bar:
+            staging = Staging(folder, bar.advance)
+            with staging.held():
+                found, links = _stage(paths, staging, bar)
+                kit = assemble(found, links, name)
+                if over is not None and kit.kind is not Kind.ROOT:
+                    raise OperatorError(f"--root-over is of root images, and {kit.name} is none", "leave it out")
+                files = Placer(staging, bar).place(kit, over)
+                _require_free(folder, kit, files, force=force)
+                staging.publish(files)
+                _remove_stale(folder, kit, files)
+    except OSError as failure:
+        reason = "has no room for it" if is_full(failure) else f"can't be written to: {failure.strerror}"
+        raise OperatorError(f"{folder} {reason}", "make room there, or name another tree with --root") from failure
+    report = _report(kit, files, [one.name for one in found if one.name not in kit.used])
+    out.write(f"{json.dumps(report, indent=2)}\n" if as_json else _describe(report))
+
+
+def _images_folder(root: Path) -> Path:
+    if not root.is_dir():
+        raise OperatorError(f"{root} is no folder", "name the boot tree with --root DIR")
+    folder = root / IMAGES
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as failure:
+        raise OperatorError(f"{folder}: {failure.strerror}", "name a boot tree that can be written to") from failure
+    return folder.resolve()
+
+
+def _stage(paths: Iterable[Path], staging: Staging, bar: Bar) -> tuple[list[Found], dict[str, str]]:
+    """Every file of what was named, and the other names that archives have for some of them."""
+    found: list[Found] = []
+    links: dict[str, str] = {}
+    for piece in read_pieces(paths):
+        if piece.target is not None:
+            links[piece.name] = piece.target
+            continue
+        bar.step(piece.name, piece.size)
+        found.append(recognise(staging.add(piece.name, piece.chunks, piece.size)))
+    return found, links
+
+
+def _require_free(folder: Path, kit: Kit, files: Placed, *, force: bool) -> None:
+    """Refuse names that are taken. Files of an image that is not there are what a killed import left."""
+    taken = [name for _, name in files if (folder / name).exists()]
+    is_complete = any((folder / name).exists() for name in (kit.name, f"{kit.name}{PACKED_DISK_SUFFIX}"))
+    if taken and is_complete and not force:
+        raise OperatorError(
+            f"{folder / taken[-1]} is there already", "replace it with --force, or give the new one another --name"
+        )
+
+
+def _remove_stale(folder: Path, kit: Kit, files: Placed) -> None:
+    """What a set had before under names that this one has no file for: a kernel's words, an old checksum."""
+    names = {name for _, name in files}
+    belonging = [f"{kit.name}{suffix}" for suffix in (*SUFFIXES, *SUM_SUFFIXES)]
+    if kit.kind is Kind.ROOT:
+        belonging.append(rule_file(Path(), kit.name).name)
+    for name in (*belonging, f"{INSTALLER_PREFIX}{kit.name}{INITRD_SUFFIX}"):
+        if name not in names:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _report(kit: Kit, files: Placed, left_out: list[str]) -> ImportReport:
+    return {
+        "name": kit.name,
+        "kind": str(kit.kind),
+        "files": {f"{IMAGES}/{name}": staged.size for staged, name in files},
+        "left_out": left_out,
+        "verified": bool(kit.sums),
+    }
+
+
+def _describe(report: ImportReport) -> str:
+    lines = [f"{path}  {size} bytes" for path, size in report["files"].items()]
+    lines += [f"left out: {name}" for name in report["left_out"]]
+    sums = "as its checksum says" if report["verified"] else "which came without a checksum"
+    return "\n".join([*lines, f"imported {report['name']}, {report['kind']}, {sums}"]) + "\n"
