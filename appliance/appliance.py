@@ -28,6 +28,9 @@ from appliance.names import STATE
 from appliance.offers import make_plan
 from appliance.plan import Plans
 from appliance.prefetch import Prefetcher, PrefetchLimits
+from appliance.quirks.offers import heed_quirks
+from appliance.quirks.table import Quirks
+from appliance.quirks.tftp import Ceiling
 from appliance.recording import HeatLimits, Recorder
 from appliance.registrations import Registrations
 from appliance.report import ImageReport, RefusedReport, report_image, report_refused
@@ -99,6 +102,8 @@ class Appliance:
             on_added=self._add_target,
             every=config.limits_for("catalog", CatalogLimits).refresh_seconds,
         )
+        own_quirks = {mac: own.quirks for mac, own in config.machines.items() if own.quirks}
+        self.quirks = Quirks(config.quirks, machines=own_quirks, group_of=self.members.group_of)
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits), on_step=self._on_step)
         self._make_heat(BootLists(root / STATE / "boots"))
         self._make_services(root, Uploads(root, config.limits_for("uploads", UploadLimits)))
@@ -138,8 +143,13 @@ class Appliance:
         )
         self.arp = ArpListener(report=self.story.on_arp)
         self.dhcp = ProxyDhcpServer(
-            plan=make_plan(
-                self._address, bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader, script=ipxe_script_name
+            plan=heed_quirks(
+                make_plan(
+                    self._address,
+                    bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader,
+                    script=ipxe_script_name,
+                ),
+                self.quirks,
             ),
             report=self.story.on_dhcp,
             limits=limits("dhcp", DhcpLimits),
@@ -149,6 +159,12 @@ class Appliance:
             open_write=uploads.open_write,
             report=self.story.on_tftp,
             limits=limits("tftp", TftpLimits),
+            ceilings=Ceiling(
+                limits("tftp", TftpLimits).ceilings(),
+                timeline=self.timeline,
+                quirks=self.quirks,
+                mtu=lambda: host.mtu(self._interface),
+            ),
             pumps=self._config.pumps,
         )
         self.nbd = NbdServer(

@@ -21,6 +21,7 @@ from appliance.exports.limits import ExportLimits
 from appliance.kiwi.model import ClientConfig
 from appliance.kiwi.names import is_safe_name
 from appliance.prefetch import PrefetchLimits
+from appliance.quirks.model import Effects, QuirkSettings
 from appliance.recording import HeatLimits
 from appliance.section import GroupName, MacPrefix, MacText, Section
 from appliance.timeline import TimelineLimits
@@ -97,6 +98,7 @@ class MachineSettings(WriteSettings):
     image: ImageName | None = None
     append: CommandLine | None = None
     bios_loader: BiosLoader | None = None
+    quirks: Effects | None = None
 
 
 class KiwiGroup(Section):
@@ -166,6 +168,7 @@ class Config(Section):
     boot: BootSettings = BootSettings()
     machines: dict[MacText, MachineSettings] = Field(default_factory=dict)
     kiwi: KiwiSettings = KiwiSettings()
+    quirks: QuirkSettings = QuirkSettings()
     limits: LimitsTable = LimitsTable()  # type: ignore[valid-type]  # made at run time from the rooms' dataclasses
 
     def limits_for(self, room: str, kind: type[L]) -> L:

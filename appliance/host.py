@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import fcntl
 import resource
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,8 @@ from appliance.errors import OperatorError
 
 IFF_LOOPBACK = 0x8  # linux/if.h
 ATF_COMPLETE = 0x2  # linux/if_arp.h: the entry has a hardware address
+SIOCGIFMTU = 0x8921  # linux/sockios.h
+IFREQ_MTU = "16si20x"  # linux/if.h, struct ifreq: a name, a number, and what the union has beside
 PROC = Path("/proc")
 
 
@@ -92,6 +96,13 @@ def neighbour(address: str) -> str | None:
         if fields[0] == address and int(fields[2], 16) & ATF_COMPLETE:
             return fields[3].lower()
     return None
+
+
+def mtu(interface: str) -> int:
+    """The MTU of an interface in bytes, at this moment. Raises: OSError for one that is not there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        answer = fcntl.ioctl(asking, SIOCGIFMTU, struct.pack(IFREQ_MTU, interface.encode(), 0))
+    return int(struct.unpack(IFREQ_MTU, answer)[1])
 
 
 def raise_file_limit() -> None:

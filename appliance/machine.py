@@ -132,6 +132,8 @@ class Machine:
     uuid: str | None = None
     architecture: str | None = None
     runs: Firmware | None = None  # what spoke last
+    flow: str | None = None  # how its last offer was made
+    quirk: str | None = None  # what had a say in that
     addresses: list[str] = field(default_factory=list)  # newest first
     boots: list[Boot] = field(default_factory=list)  # oldest first
     boot_count: int = 0
@@ -187,5 +189,6 @@ class Machine:
         self.uuid = self.uuid or other.uuid
         self.architecture = self.architecture or other.architecture
         self.runs = self.runs or other.runs
+        self.flow, self.quirk = self.flow or other.flow, self.quirk or other.quirk
         self.last_seen = max(self.last_seen, other.last_seen)
         self.sources = other.sources | self.sources  # at most doubled once: the count in count_source bounds it again

@@ -58,6 +58,8 @@ class MachineReport(TypedDict):
     architecture: str | None
     firmware: str | None  # what began the boot: "pxe", "http", "ipxe"; null when first seen half-way
     runs: str | None  # what spoke last: these, or "kernel"
+    flow: NotRequired[str | None]  # how its last offer was made: "complete", "binl", "menu", "http"
+    quirk: NotRequired[str | None]  # the row of the table of quirks, and the settings, that had a say in it
     stage: str | None
     waiting: float  # seconds in that stage
     overdue: OverdueReport | None
@@ -140,6 +142,8 @@ def report_machine(
         "architecture": machine.architecture,
         "firmware": boot.firmware if boot else None,
         "runs": machine.runs,
+        "flow": machine.flow,
+        "quirk": machine.quirk,
         "stage": None if machine.stage is None else machine.stage.label,
         "waiting": round(machine.waiting(now), 3),
         "overdue": _report_overdue(overdue) if overdue else None,

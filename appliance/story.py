@@ -18,7 +18,7 @@ from appliance.menu import Menu
 from appliance.names import INSIDE, normalise
 from appliance.plan import INITRD_PATH, KERNEL_PATH
 from appliance.stage import FINAL_STAGES, Firmware, Stage
-from appliance.timeline import Timeline
+from appliance.timeline import Machine, Timeline
 from protocols.aoe import endpoint as aoe
 from protocols.aoe.initiators import Initiator
 from protocols.arp import endpoint as arp
@@ -56,6 +56,11 @@ def stage_of_file(path: str, menu: Menu) -> Stage | None:
     return None
 
 
+def describe_offer(offer: dhcp.Offer) -> str:
+    """The boot file, and the flow where it is not the usual one."""
+    return offer.boot_file if offer.flow in ("complete", "http") else f"{offer.boot_file} by {offer.flow}"
+
+
 class Story:
     """Receives the events of every protocol and tells the timeline what they mean."""
 
@@ -86,7 +91,8 @@ class Story:
             case dhcp.Discovered(request):
                 self._note_request(Stage.DISCOVERED, request, request.vendor_class)
             case dhcp.Offered(request, offer):
-                self._note_request(Stage.OFFERED, request, offer.boot_file)
+                machine = self._note_request(Stage.OFFERED, request, describe_offer(offer))
+                machine.flow, machine.quirk = offer.flow, offer.quirk or None
             case dhcp.BootServerAsked(request, offer):
                 self._note_request(Stage.BOOT_SERVER, request, offer.boot_file if offer else "")
             case dhcp.Refused(request, reason):
@@ -173,14 +179,14 @@ class Story:
             source, address=told.client, bytes_read=told.bytes_read, bytes_written=told.bytes_written
         )
 
-    def _note_request(self, stage: Stage, request: dhcp.BootRequest, detail: str) -> None:
-        self._timeline.note(
+    def _note_request(self, stage: Stage, request: dhcp.BootRequest, detail: str) -> Machine:
+        return self._timeline.note(
             stage,
             mac=request.mac,
             address=request.address,
             uuid=request.uuid,
             architecture=request.firmware,
-            firmware=Firmware.IPXE if request.is_ipxe else Firmware.PXE,
+            firmware=_firmware(request),
             detail=detail,
         )
 
@@ -206,3 +212,9 @@ class Story:
 
     def _is_new_and_set_to_aoe(self, mac: str, unknown: bool) -> bool:
         return unknown and self._boots_from_aoe(mac)
+
+
+def _firmware(request: dhcp.BootRequest) -> Firmware:
+    if request.is_ipxe:
+        return Firmware.IPXE
+    return Firmware.HTTP if request.wants_http else Firmware.PXE

@@ -105,6 +105,8 @@ def machine_view(machine: MachineHistory) -> RenderableType:
     parts: list[RenderableType] = [Text("  ".join(fact for fact in dict.fromkeys(facts) if fact), style="bold")]
     if machine["uuid"]:
         parts.append(Text(f"uuid {machine['uuid']}", style="dim"))
+    if quirk := machine.get("quirk"):
+        parts.append(Text(f"quirk {quirk}: flow {machine.get('flow')}", style="dim"))
     if machine["boot"]:
         parts += [Text(), timeline_table(machine["boot"]), Text()]
         parts.append(Text(f"{machine['stage']} for {describe_seconds(machine['waiting'])}"))

@@ -31,7 +31,8 @@ class Offer:
 
     `boot_file` is a name, or a URL, of at most 255 bytes. `menu` and `menu_seconds` are for the menu flow: its items,
     the first of which is taken when nobody presses a key for so long (0: at once, without a word). `banner` is the
-    text of an item that a complete offer shows beside its boot file, for Raspberry Pi's ROMs (quirks D-27).
+    text of an item that a complete offer shows beside its boot file, for Raspberry Pi's ROMs (quirks D-27). `quirk`
+    names what had a say in it, for people.
     """
 
     boot_file: str
@@ -39,6 +40,7 @@ class Offer:
     menu: tuple[MenuItem, ...] = ()
     menu_seconds: int = 0
     banner: str = ""
+    quirk: str = ""
 
     def file_of(self, item_type: int | None) -> str:
         """The boot file behind the menu's item of a type; that of the offer for any other, or none (quirks B-3)."""
@@ -48,9 +50,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Nothing is offered to a machine, and why, in words for the operator."""
+    """Nothing is offered to a machine, and why, in words for the operator; `is_wanted`: as they have it."""
 
     reason: str
+    is_wanted: bool = False
 
 
 Plan = Callable[[BootRequest], Offer | Refusal]

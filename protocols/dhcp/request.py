@@ -24,6 +24,8 @@ IPXE_CLASS = b"iPXE"
 CLASS_WITH_ARCHITECTURE = re.compile(rb"PXEClient:Arch:(\d{5})")
 ETHERNET = 1  # hardware type in htype and in front of option 61 (RFC 1700)
 
+UNDI_BYTES, UNDI_TYPE = 3, 1  # of option 94
+
 Via = Literal["67", "4011"]  # the port the request came to
 
 
@@ -123,6 +125,7 @@ class BootRequest:
     one without a name, or None when the machine does not say; `address` is the one it has or asks for, if any;
     `relay` is the relay's address, if any. `vendor_class` and `user_classes` are what the wire holds, with
     anything that is not printable ASCII replaced by "?": they are for people and for comparing, never for a shell.
+    `undi` is option 94's version of the firmware's network interface, such as "3.16", None when it does not say.
     """
 
     mac: str
@@ -135,6 +138,7 @@ class BootRequest:
     address: str | None
     via: Via
     relay: str | None
+    undi: str | None = None
 
     @property
     def firmware(self) -> str:
@@ -167,6 +171,7 @@ def read_request(packet: Packet, via: Via) -> BootRequest:
         address=client_address(packet),
         via=via,
         relay=None if packet.giaddr == NO_ADDRESS else packet.giaddr,
+        undi=_undi(packet),
     )
 
 
@@ -230,6 +235,12 @@ def _architecture(packet: Packet) -> int | None:
         numbers = (int(named[1]),)
     known = set(Architecture)
     return next((Architecture(number) for number in numbers if number in known), numbers[0])
+
+
+def _undi(packet: Packet) -> str | None:
+    """Option 94: type 1, major, minor (RFC 4578 §2.2); of another form it tells nothing."""
+    value = packet.options.get(Option.NETWORK_INTERFACE, b"")
+    return f"{value[1]}.{value[2]}" if len(value) == UNDI_BYTES and value[0] == UNDI_TYPE else None
 
 
 def _ipxe_features(packet: Packet) -> frozenset[int]:

@@ -130,6 +130,8 @@ def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, 
         return Outcome("local_boots", events=seen)
     settled = _settle(packet, kind, request, address, plan, item)
     if isinstance(settled, Refusal):
+        if settled.is_wanted:
+            return Outcome("left_alone", events=seen)
         if request.wants_http:
             return Outcome("http_clients", events=(*seen, HttpBootAsked(request, settled.reason)))
         asked = Discovered(request) if kind is MessageType.OFFER else BootServerAsked(request, None)

@@ -3,7 +3,8 @@
 RFC 1350 §4: requests come to one port, and each transfer then has a port of its own on the same address, so that
 answers come from the address that was asked (quirk T-15: bind the interface's address, not 0.0.0.0). What was agreed
 on is carried out by native pumps (pump.pyx), and where those don't go by a channel (channel.py).
-Leaves out: single-port mode (quirk T-14), multicast (T-19).
+Where a client is to see one port only (quirk T-14), its transfer's socket has the request port too, but is connected to
+it: the kernel tells them apart. Leaves out: multicast (T-19).
 """
 
 import asyncio
@@ -32,7 +33,7 @@ from protocols.tftp.events import (
     TransferFinished,
     TransferStarted,
 )
-from protocols.tftp.options import Mode, Terms, announced_size, negotiate
+from protocols.tftp.options import Ceilings, Mode, Terms, announced_size, negotiate
 from protocols.tftp.path import PumpedPath, ReadPath, Transfer
 from protocols.tftp.refusals import BAD_MODE, BUSY, NOT_FOUND, Refusal, refusal_of
 from protocols.tftp.transfer import Outcome
@@ -42,6 +43,7 @@ from storage.image import Image
 from storage.upload import Upload
 
 __all__ = [
+    "Ceilings",
     "Download",
     "OpenRead",
     "OpenWrite",
@@ -65,6 +67,7 @@ class TftpServer:
 
     `open_read(name, client)` and `open_write(name, client, announced size)` raise FileNotFoundError, PermissionError,
     FileExistsError or StorageError; `report` takes the events and never blocks. `counts` holds what is counted.
+    `ceilings` gives the most that is agreed to with the client of an address, where it is not the same for all.
     `path` makes what carries reads, given the server and how many `pumps` to use (threads, each with transfers of
     its own).
     """
@@ -76,6 +79,7 @@ class TftpServer:
         open_write: OpenWrite,
         report: Report,
         limits: TftpLimits | None = None,
+        ceilings: Callable[[str], Ceilings] | None = None,
         pumps: int = 1,
         path: Callable[[Owner, int], ReadPath] = PumpedPath,
     ) -> None:
@@ -84,8 +88,10 @@ class TftpServer:
         self._open_write = open_write
         self._report = report
         self.limits = limits or TftpLimits()
+        self._ceilings = ceilings or (lambda client: self.limits.ceilings())
         self.log = structlog.get_logger().bind(protocol="tftp")
         self._stream: DatagramServer | None = None
+        self._request_socket: socket.socket | None = None  # the stream's
         self._tasks: set[asyncio.Task[None]] = set()
         self._interface: str | None = None
         self._admission = Admission(most=self.limits.transfers, most_per_client=self.limits.transfers_per_client)
@@ -96,7 +102,8 @@ class TftpServer:
     async def bind(self, address: str, port: int = 69, interface: str | None = None) -> None:
         """Open the request port; nothing is served before `run`. Raises: OSError as bind does."""
         self._interface = interface
-        stream = await asyncio_dgram.from_socket(udp_socket(address, port, interface=interface))
+        self._request_socket = udp_socket(address, port, interface=interface)
+        stream = await asyncio_dgram.from_socket(self._request_socket)
         assert isinstance(stream, DatagramServer)  # noqa: S101 -- it is a client only for a connected socket
         self._stream = stream
 
@@ -185,16 +192,16 @@ class TftpServer:
 
     async def _open_transfer(self, request: Request, mode: Mode, peer: Address) -> Transfer:
         """Raises: OSError or StorageError when the file or a socket for it can't be had; nothing stays open then."""
-        ceilings = self.limits.ceilings()
+        ceilings = self._ceilings(peer[0])
         if request.opcode is Opcode.RRQ:
             image = await self._open_read(request.filename, peer[0])
             terms = negotiate(request, mode, image.size, ceilings)
-            with self._own_socket() as sock:
+            with self._own_socket(peer, ceilings) as sock:
                 return self._begin_read(sock, peer, request, terms, image)
         upload = await self._open_write(request.filename, peer[0], announced_size(request))
         terms = negotiate(request, mode, 0, ceilings)
         try:
-            with self._own_socket() as sock:
+            with self._own_socket(peer, ceilings) as sock:
                 return WriteChannel(self, sock, peer, request, terms, upload)
         except OSError:
             upload.abort()
@@ -206,10 +213,16 @@ class TftpServer:
         return ReadChannel(self, sock, peer, request, terms, image, NetasciiContent(image.size, terms.blksize))
 
     @contextmanager
-    def _own_socket(self) -> Iterator[socket.socket]:
+    def _own_socket(self, peer: Address, ceilings: Ceilings) -> Iterator[socket.socket]:
         """A fresh port on the address that requests come to (RFC 1350 §4), closed where no transfer takes it."""
-        sock = udp_socket(self._bound().sockname[0], 0, interface=self._interface)
+        address, port = self._bound().sockname[:2]
+        if ceilings.single_port:
+            sock = udp_socket(address, port, interface=self._interface, beside=self._request_socket)
+        else:
+            sock = udp_socket(address, 0, interface=self._interface)
         try:
+            if ceilings.single_port:
+                sock.connect(peer)
             yield sock
         except BaseException:
             sock.close()

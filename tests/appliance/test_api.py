@@ -78,6 +78,8 @@ async def test_machines_are_listed_with_their_present_boot(client: Client, timel
                 "architecture": "BIOS",
                 "firmware": "pxe",
                 "runs": "pxe",
+                "flow": None,
+                "quirk": None,
                 "stage": "loader",
                 "waiting": 1.5,
                 "overdue": None,

@@ -86,3 +86,10 @@ def test_neighbours_are_known_by_the_mac_that_answers_go_to(tmp_path: Path, monk
     assert host.neighbour("10.0.0.11") is None
     assert host.neighbour("10.0.0.12") == "52:54:00:00:00:12"
     assert host.neighbour("10.0.0.2") is None
+
+
+def test_mtu() -> None:
+    """Loopback takes more than any Ethernet; what is not there has none."""
+    assert host.mtu("lo") > 1500
+    with pytest.raises(OSError, match="No such device"):
+        host.mtu("nosuch0")

@@ -1,12 +1,13 @@
 """What each protocol event means for a machine's boot."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from appliance.machine import Boot
 from appliance.menu import Choice, Menu
-from appliance.stage import Stage
+from appliance.stage import Firmware, Stage
 from appliance.story import Story, stage_of_file
 from appliance.timeline import Timeline
 from protocols.aoe.endpoint import InitiatorAsked, TargetIdentified
@@ -83,6 +84,22 @@ def request(*, is_ipxe: bool = False) -> BootRequest:
         via="67",
         relay=None,
     )
+
+
+def test_how_an_offer_was_made_is_told(told: Told) -> None:
+    """The flow where it is not the usual one, and what had a say."""
+    told.story.on_dhcp(Offered(request(), Offer("snponly.efi", "binl", quirk="dell")))
+    machine = told.timeline.find(MAC)
+    assert machine is not None
+    assert (machine.flow, machine.quirk) == ("binl", "dell")
+    assert [step.detail for step in told.boot.steps] == ["snponly.efi by binl"]
+
+
+def test_http_boot_is_told_from_pxe(told: Told) -> None:
+    """By its vendor class (P-10)."""
+    asked = replace(request(), vendor_class="HTTPClient:Arch:00016:UNDI:003001")
+    told.story.on_dhcp(Offered(asked, Offer("http://10.77.0.2/boot.efi", "http")))
+    assert told.boot.firmware is Firmware.HTTP
 
 
 @pytest.mark.parametrize(

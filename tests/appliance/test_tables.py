@@ -176,6 +176,14 @@ def test_earlier_boots_are_a_line_each(lab: Lab) -> None:
     assert shown[-2] > shown[-1]  # by date
 
 
+def test_what_had_a_say_in_the_offer(lab: Lab) -> None:
+    """Below who it is."""
+    machine = lab.timeline.find(lab.reach(1, Stage.OFFERED))
+    assert machine is not None
+    machine.flow, machine.quirk = "menu", "realtek-uefi"
+    assert lines(machine_view(report_history(machine, lab.now)), screen(80))[1] == "quirk realtek-uefi: flow menu"
+
+
 def test_a_machine_that_only_gave_a_sign_of_life(lab: Lab) -> None:
     """Its name is all there is to say."""
     machine = lab.timeline.seen("52:54:00:77:00:01", create=True)

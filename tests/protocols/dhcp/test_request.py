@@ -43,7 +43,16 @@ def test_ovmf() -> None:
         address=None,
         via="67",
         relay=None,
+        undi="3.0",
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "undi"), [(b"\1\3\x10", "3.16"), (b"\1\2\1", "2.1"), (b"\2\2\1", None), (b"\1\2", None), (b"", None)]
+)
+def test_network_interface(value: bytes, undi: str | None) -> None:
+    """Option 94 in the one form that RFC 4578 has; another is passed by."""
+    assert read({Option.NETWORK_INTERFACE: value}).undi == undi
 
 
 def test_ipxe_rom() -> None:

@@ -232,6 +232,12 @@ def test_refused_discover() -> None:
     assert outcome == Outcome("refused", events=(SEEN, asked, Refused(asked.request, "no loader")))
 
 
+def test_left_alone() -> None:
+    """A machine that is wanted to boot without us is no refusal: nothing is told of it but that it lives."""
+    outcome = settle(request(MessageType.DISCOVER), offered=Refusal("switched off", is_wanted=True))
+    assert outcome == Outcome("left_alone", events=(SEEN,))
+
+
 def test_refused_on_4011() -> None:
     """The boot server was asked in vain."""
     datagram = build_packet(request(MessageType.REQUEST))

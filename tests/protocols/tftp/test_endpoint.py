@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from protocols.datagram import udp_socket
 from protocols.tftp.channel import Owner
 from protocols.tftp.endpoint import (
+    Ceilings,
     Download,
     RequestRefused,
     TftpEvent,
@@ -151,13 +152,16 @@ def tree(tmp_path: Path) -> Tree:
 
 
 @asynccontextmanager
-async def serving(tree: Tree, limits: TftpLimits | None = None) -> AsyncIterator[TftpServer]:
-    """A server that runs for as long as the block does."""
+async def serving(
+    tree: Tree, limits: TftpLimits | None = None, ceilings: Ceilings | None = None
+) -> AsyncIterator[TftpServer]:
+    """A server that runs for as long as the block does; `ceilings` are for whoever asks."""
     server = TftpServer(
         open_read=tree.open_read,
         open_write=tree.open_write,
         report=tree.report,
         limits=limits,
+        ceilings=None if ceilings is None else lambda client: ceilings,
         pumps=2,
         path=type(tree).path,
     )
@@ -188,6 +192,28 @@ def client(server: TftpServer) -> Iterator[Peer]:
 async def ended(tree: Tree) -> TransferFinished:
     """The next transfer's end."""
     return await asyncio.wait_for(tree.finished.get(), PATIENCE)
+
+
+async def test_a_clients_own_ceilings(tree: Tree) -> None:
+    """No more is agreed to with it than they say."""
+    async with serving(tree, ceilings=Ceilings(blksize=1024, windowsize=2)) as server:
+        client = Peer(server.port)
+        with client.sock:
+            client.ask("file", ("blksize", "1468"), ("windowsize", "4"))
+            assert await client.take() == OptionAck((("blksize", "1024"), ("windowsize", "2")))
+
+
+async def test_single_port(tree: Tree) -> None:
+    """Every packet comes from the port that was asked, and nobody hears what is another's (T-14)."""
+    async with serving(tree, ceilings=Ceilings(single_port=True)) as server:
+        clients = [Peer(server.port) for _ in range(3)]
+        files = await asyncio.gather(*(client.fetch("file", ("blksize", "1000")) for client in clients))
+        assert files == [FILE] * 3
+        assert [client.transfer for client in clients] == [client.server for client in clients]
+        for client in clients:
+            client.sock.close()
+        with pytest.raises(OSError, match="Address already in use"):
+            udp_socket("127.0.0.1", server.port)
 
 
 @pytest.mark.parametrize("mode", ["octet", "OCTET", "Octet"])
