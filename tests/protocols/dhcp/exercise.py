@@ -4,8 +4,9 @@
 1  the packet
 """
 
+from protocols.dhcp.offer import Offer, Refusal
 from protocols.dhcp.request import BootRequest, Via
-from protocols.dhcp.session import Offer, Refusal, answer
+from protocols.dhcp.session import answer
 from protocols.errors import WireError
 from tests.protocols.dhcp.judge import judge_destination, judge_reply, may_be_answered, take_apart
 

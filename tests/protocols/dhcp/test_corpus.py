@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from protocols.dhcp.offer import Offer
 from protocols.dhcp.reply import build_reply
 from protocols.dhcp.wire import MessageType, Op, Option, Packet, build_packet, parse_packet
 from tests.corpus import read_kept
@@ -24,7 +25,7 @@ def discover(**options: bytes) -> Packet:
 
 def offer(packet: Packet) -> Packet:
     """What it is answered."""
-    reply = build_reply(packet, MessageType.OFFER, BOX, b"loader", None)
+    reply = build_reply(packet, MessageType.OFFER, BOX, Offer("loader"), None)
     assert reply is not None
     return parse_packet(reply)
 
