@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from appliance.names import STATE
 from appliance.offers import make_plan
 from appliance.plan import Plans
 from appliance.prefetch import Prefetcher, PrefetchLimits
+from appliance.quirks.adaptive import Adaptation
+from appliance.quirks.memory import FlowMemory
 from appliance.quirks.offers import heed_quirks
 from appliance.quirks.table import Quirks
 from appliance.quirks.tftp import Ceiling
@@ -41,10 +44,10 @@ from appliance.tree import Tree, ipxe_script_name
 from appliance.uploads import UploadLimits, Uploads
 from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
 from protocols.arp.endpoint import ArpListener
-from protocols.dhcp.endpoint import DhcpLimits, ProxyDhcpServer
+from protocols.dhcp.endpoint import DhcpEvent, DhcpLimits, ProxyDhcpServer
 from protocols.http.endpoint import HttpLimits, HttpServer
 from protocols.nbd.endpoint import ExportClosed, NbdEvent, NbdLimits, NbdServer
-from protocols.tftp.endpoint import TftpLimits, TftpServer
+from protocols.tftp.endpoint import TftpEvent, TftpLimits, TftpServer
 from storage.image import Image
 from storage.trace import Trace
 
@@ -104,6 +107,7 @@ class Appliance:
         )
         own_quirks = {mac: own.quirks for mac, own in config.machines.items() if own.quirks}
         self.quirks = Quirks(config.quirks, machines=own_quirks, group_of=self.members.group_of)
+        self.adaptation = Adaptation(config.quirks, clock=time.time, memory=FlowMemory(root))
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits), on_step=self._on_step)
         self._make_heat(BootLists(root / STATE / "boots"))
         self._make_services(root, Uploads(root, config.limits_for("uploads", UploadLimits)))
@@ -150,14 +154,15 @@ class Appliance:
                     script=ipxe_script_name,
                 ),
                 self.quirks,
+                self.adaptation,
             ),
-            report=self.story.on_dhcp,
+            report=self._on_dhcp,
             limits=limits("dhcp", DhcpLimits),
         )
         self.tftp = TftpServer(
             open_read=self.tree.open,
             open_write=uploads.open_write,
-            report=self.story.on_tftp,
+            report=self._on_tftp,
             limits=limits("tftp", TftpLimits),
             ceilings=Ceiling(
                 limits("tftp", TftpLimits).ceilings(),
@@ -244,6 +249,7 @@ class Appliance:
             await self._run_services()
         finally:
             self.recorder.stop()
+            self.adaptation.keep()
             if self._config.prefetch:
                 self.prefetcher.keep()
 
@@ -276,6 +282,15 @@ class Appliance:
         entry = next((entry for entry in self.catalog if (entry.shelf, entry.slot) == (shelf, slot)), None)
         return None if entry is None else self.recorder.open(entry.name, mac)
 
+    def _on_dhcp(self, event: DhcpEvent) -> None:
+        self.adaptation.hear(event)
+        self.story.on_dhcp(event)
+
+    def _on_tftp(self, event: TftpEvent) -> None:
+        if mac := self._mac_of(event.client):  # a miss will do, too: it took the offer
+            self.adaptation.fetched(mac)
+        self.story.on_tftp(event)
+
     def _on_nbd(self, event: NbdEvent) -> None:
         if isinstance(event, ExportClosed) and (entry := self._export(event.export, event.client)) is not None:
             self.recorder.close(entry.name, event.client)
@@ -289,6 +304,8 @@ class Appliance:
     def _on_step(self, machine: Machine, step: Step) -> None:
         if step.stage is Stage.DISCOVERED and not step.second_stage:
             self.recorder.reboot(machine.name)
+        if machine.mac and step.stage >= Stage.LOADER:
+            self.adaptation.fetched(machine.mac)
         if machine.mac:
             self.exports.note_step(machine.mac, step.stage, second_stage=step.second_stage)
         plan = self.plans.for_machine(machine.mac)
@@ -322,6 +339,7 @@ class Appliance:
             self.story.poll(self.nbd.connections(), self.aoe.initiators(), self.tftp.downloads(), self.http.downloads())
             self.timeline.check()
             self.recorder.check()
+            self.adaptation.keep()
             sent = self.timeline.moved.total()
             self._is_serving, self._sent = sent > self._sent, sent
             await asyncio.sleep(TICK_SECONDS)

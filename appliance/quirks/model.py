@@ -87,7 +87,7 @@ class QuirkSettings(Section):
     """[quirks]: rows of the operator's own, what is known of makers and groups, and how flows are tried."""
 
     adaptive: bool = True
-    adaptive_discovers: Annotated[int, Field(ge=2, le=MOST_DISCOVERS)] = 5  # firmware's own attempt is four
+    adaptive_discovers: Annotated[int, Field(ge=2, le=MOST_DISCOVERS)] = 4  # one attempt of firmware's
     adaptive_seconds: Annotated[float, Field(ge=1, le=DAY)] = 60.0  # in which it waits 4, 8, 16 and 32 s
     rows: Annotated[tuple[Row, ...], Field(max_length=MOST_ROWS)] = ()
     ouis: dict[MacPrefix, Effects] = Field(default_factory=dict)

@@ -3,20 +3,23 @@
 from dataclasses import replace
 
 from appliance.loaders import LOADER_FILES, missing_files, remedy
+from appliance.quirks.adaptive import Adaptation
 from appliance.quirks.model import FlowName
 from appliance.quirks.table import Applied, Quirks
 from protocols.dhcp.offer import MenuItem, Offer, Plan, Refusal
 from protocols.dhcp.request import BootRequest
 
 MENU_TEXT = "Boot from the network"
+MENU_ITEMS = 2  # some firmware dies of a menu of one, none of a menu of two (quirks P-7)
 
 
-def heed_quirks(plan: Plan, quirks: Quirks) -> Plan:
-    """`plan`, whose offers are made as each machine's quirks want them."""
+def heed_quirks(plan: Plan, quirks: Quirks, adaptation: Adaptation) -> Plan:
+    """`plan`, whose offers are made as each machine's quirks want them, or as it takes them."""
 
     def heeding(request: BootRequest) -> Offer | Refusal:
         applied = quirks.note(request)
-        return shape_offer(plan, request, applied, applied.flow)
+        flow = adaptation.discover(applied) if request.via == "67" else adaptation.flow(applied)
+        return shape_offer(plan, request, applied, flow)
 
     return heeding
 
@@ -33,7 +36,8 @@ def shape_offer(plan: Plan, request: BootRequest, applied: Applied, flow: FlowNa
     offered = _other_loader(applied.effects.loader) if applied.effects.loader else plan(request)
     if isinstance(offered, Refusal):
         return offered
-    offered = replace(offered, banner=applied.effects.banner or "", quirk=applied.name)
+    quirk = ", ".join((*applied.places, *(["adaptive"] if flow != applied.flow else [])))
+    offered = replace(offered, banner=applied.effects.banner or "", quirk=quirk)
     return (
         _with_menu(offered, applied)
         if flow == "menu"
@@ -49,7 +53,7 @@ def _other_loader(name: str) -> Offer | Refusal:
 
 def _with_menu(offered: Offer, applied: Applied) -> Offer:
     """Every item leads to the same: it is the menu that such firmware wants, not the choice (quirks P-7)."""
-    count = applied.effects.menu_items or 1
+    count = applied.effects.menu_items or MENU_ITEMS
     texts = [MENU_TEXT, *(f"{MENU_TEXT} ({number})" for number in range(2, count + 1))]
     items = tuple(MenuItem(text, offered.boot_file) for text in texts)
     return replace(offered, flow="menu", menu=items, menu_seconds=applied.effects.menu_seconds or 0)

@@ -24,12 +24,16 @@ def shipped_rows() -> tuple[Row, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What holds for one machine: the row that fits it, if any, and `places`, which had a say, the last word last."""
+    """What holds for one machine: the row that fits it, if any, and `places`, which had a say, the last word last.
+
+    `is_pinned`: an OUI's, a group's or the machine's own settings name the flow.
+    """
 
     request: BootRequest
     row: Row | None
     effects: Effects
     places: tuple[str, ...]
+    is_pinned: bool = False
 
     @property
     def flow(self) -> FlowName:
@@ -64,10 +68,12 @@ class Quirks:
         row = next((row for row in self._rows if row.match.fits(request)), None)
         effects = Effects() if row is None else Effects().with_others(row)
         places = [] if row is None else [row.name]
-        for place, said in self._sayings(request.mac):
+        sayings = self._sayings(request.mac)
+        for place, said in sayings:
             effects = effects.with_others(said)
             places.append(place)
-        return Applied(request, row, effects, tuple(places))
+        is_pinned = any(said.flow is not None for _, said in sayings)
+        return Applied(request, row, effects, tuple(places), is_pinned)
 
     def note(self, request: BootRequest) -> Applied:
         """As `apply`, for a request that really came."""

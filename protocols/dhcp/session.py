@@ -37,10 +37,14 @@ ANSWERED_BY: dict[tuple[Via, int], MessageType] = {
 
 @dataclass(frozen=True, slots=True)
 class HostSeen:
-    """A machine's DHCP client spoke, PXE or not: a sign of life. `address` is what it has or asks for, if any."""
+    """A machine's DHCP client spoke, PXE or not: a sign of life. `address` is what it has or asks for, if any.
+
+    `is_leasing`: it answered the offer of a DHCP server (REQUEST).
+    """
 
     mac: str
     address: str | None
+    is_leasing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, 
     message = packet.number(Option.MESSAGE_TYPE, 1)
     if packet.op is not Op.REQUEST or message is None:
         return Outcome("not_dhcp_requests")  # another server's broadcast, or BOOTP without DHCP (quirks D-17)
-    seen = _sign_of_life(packet, via)
+    seen = _sign_of_life(packet, message, via)
     if not is_pxe_client(packet) and not is_http_client(packet):
         return Outcome("plain_clients", events=seen)
     kind = ANSWERED_BY.get((via, message))
@@ -144,11 +148,12 @@ def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, 
     return Outcome("boot_server_replies", sent, (*seen, BootServerAsked(request, offer)))
 
 
-def _sign_of_life(packet: Packet, via: Via) -> tuple[HostSeen, ...]:
+def _sign_of_life(packet: Packet, message: int, via: Via) -> tuple[HostSeen, ...]:
     """The machine behind a packet to port 67, where whole networks are heard; port 4011 has events of its own."""
     if via != "67" or packet.hlen != MAC_BYTES:
         return ()
-    return (HostSeen(format_mac(packet.hardware_address), client_address(packet)),)
+    is_leasing = message == MessageType.REQUEST
+    return (HostSeen(format_mac(packet.hardware_address), client_address(packet), is_leasing),)
 
 
 def _is_for_us(packet: Packet, message: int, via: Via, address: str) -> bool:

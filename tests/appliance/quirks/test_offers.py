@@ -1,13 +1,16 @@
 """What a machine with quirks is offered."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from appliance.quirks.adaptive import Adaptation
+from appliance.quirks.memory import FlowMemory, Tried
 from appliance.quirks.model import Effects, QuirkSettings
 from appliance.quirks.offers import heed_quirks
 from appliance.quirks.table import Quirks
-from protocols.dhcp.offer import Flow, MenuItem, Offer, Refusal
+from protocols.dhcp.offer import Flow, MenuItem, Offer, Plan, Refusal
 from protocols.dhcp.request import Architecture, BootRequest
 from tests.appliance.quirks.requests import HTTP, IPXE, PC, PI
 
@@ -17,8 +20,14 @@ URL = Offer("http://10.77.0.2/boot.efi", "http")
 
 def offered(request: BootRequest, effects: Effects | None = None, plan: Offer | Refusal = SNPONLY) -> Offer | Refusal:
     """What a machine is offered when its own table says this, and the plan that."""
-    machines = {request.mac: effects} if effects else {}
-    return heed_quirks(lambda asked: plan, Quirks(QuirkSettings(), machines=machines))(request)
+    return heeding(effects, plan)(request)
+
+
+def heeding(effects: Effects | None = None, plan: Offer | Refusal = SNPONLY) -> Plan:
+    """A plan that heeds quirks; every machine's own table says `effects`."""
+    machines = dict.fromkeys((PC.mac, PI.mac), effects) if effects else {}
+    adaptation = Adaptation(QuirkSettings(), clock=lambda: 0.0, memory=FlowMemory(Path("/nonexistent")))
+    return heed_quirks(lambda asked: plan, Quirks(QuirkSettings(), machines=machines), adaptation)
 
 
 def test_machine_without_quirks() -> None:
@@ -41,7 +50,7 @@ def test_menu() -> None:
 
 def test_menu_of_its_own() -> None:
     """One item, and as long as is said."""
-    found = offered(PC, Effects(flow="menu", menu_seconds=5))
+    found = offered(PC, Effects(flow="menu", menu_items=1, menu_seconds=5))
     assert isinstance(found, Offer)
     assert (len(found.menu), found.menu_seconds) == (1, 5)
 
@@ -102,3 +111,15 @@ def test_one_flow_only(request_: BootRequest, plan: Offer) -> None:
 def test_refusal_of_the_plan_for_one_flow(request_: BootRequest) -> None:
     """It stands there, too."""
     assert offered(request_, plan=Refusal("no URL")) == Refusal("no URL")
+
+
+def test_flow_that_was_tried(tmp_path: Path) -> None:
+    """The next one is offered, and what had a say; port 4011 answers by the same without counting."""
+    memory = FlowMemory(tmp_path)
+    memory.save({PC.mac: Tried("menu", "complete", PC.architecture)})
+    adaptation = Adaptation(QuirkSettings(), clock=lambda: 0.0, memory=memory)
+    plan = heed_quirks(lambda asked: SNPONLY, Quirks(QuirkSettings()), adaptation)
+    for request in (PC, replace(PC, via="4011")):
+        found = plan(request)
+        assert isinstance(found, Offer)
+        assert (found.flow, len(found.menu), found.quirk) == ("menu", 2, "adaptive")

@@ -96,7 +96,7 @@ def test_requests_to_the_real_dhcp_server(name: str) -> None:
     """Every machine's REQUEST names the server it goes to, and is heard as a sign of life (D-18)."""
     packet = read_capture(name)[1]
     outcome = answer(packet, via="67", source=NOBODY, address=BOX, plan=plan)
-    assert outcome == Outcome("for_others", events=(HostSeen(MAC, "10.77.0.173"),))
+    assert outcome == Outcome("for_others", events=(HostSeen(MAC, "10.77.0.173", is_leasing=True),))
 
 
 def test_discover() -> None:
@@ -151,7 +151,7 @@ def test_for_others(packet: Packet, via: Via) -> None:
 def test_plain_clients_get_silence(message: MessageType, via: Via) -> None:
     """Whatever they say; on port 67 they are a sign of life."""
     outcome = settle(request(message, VENDOR_CLASS=b"udhcp 1.35.0", REQUESTED_ADDRESS=b"\x0a\x4d\0\x09"), via)
-    seen = (HostSeen(MAC, "10.77.0.9"),) if via == "67" else ()
+    seen = (HostSeen(MAC, "10.77.0.9", message is MessageType.REQUEST),) if via == "67" else ()
     assert outcome == Outcome("plain_clients", events=seen)
 
 
