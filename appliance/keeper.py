@@ -12,7 +12,7 @@ from appliance.catalog import Catalog, Entry
 from appliance.changes import Changes
 from appliance.checksums import Checksums
 from appliance.deployment.deployments import Deployments
-from appliance.menu import Menu
+from appliance.menus.model import Menu
 from appliance.plan import Plans
 from appliance.tree import Tree
 

@@ -10,7 +10,7 @@ from appliance.deployment.survey import Deployment
 from appliance.errors import OperatorError
 from appliance.kiwi.compiler import compile_config
 from appliance.kiwi.roots import NOTHING_PRIVATE, Private, root_config
-from appliance.menu import IPAPPEND_BOTH, Choice, Menu
+from appliance.menus.model import IPAPPEND_BOTH, Choice, Menu
 
 KERNEL_PATH = "boot/linux"  # KIWI's names; the menu refers to them
 INITRD_PATH = "boot/initrd"

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 import structlog
 
 from appliance.kiwi.names import is_client_config
-from appliance.menu import Menu
+from appliance.menus.model import Menu
 from appliance.names import INSIDE, normalise
 from appliance.plan import INITRD_PATH, KERNEL_PATH
 from appliance.stage import FINAL_STAGES, Firmware, Stage

@@ -20,7 +20,9 @@ from appliance.kiwi.publisher import Publisher
 from appliance.kiwi.sums import checksum_line
 from appliance.loaders import find_loader_file
 from appliance.members import Members
-from appliance.menu import Menu, parse_pxelinux, render_ipxe, render_pxelinux
+from appliance.menus.ipxe import render_ipxe
+from appliance.menus.model import Menu
+from appliance.menus.pxelinux import parse_pxelinux, render_pxelinux
 from appliance.names import STATE, UPLOADS, normalise, split_inside
 from appliance.plan import KERNEL_PATH, Plans
 from protocols.ethernet import format_mac, parse_mac

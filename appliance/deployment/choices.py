@@ -8,7 +8,7 @@ from appliance.deployment.cmdline import CommandLine, Place, command_line
 from appliance.deployment.deployments import Deployments
 from appliance.deployment.kinds import Kind
 from appliance.deployment.survey import Deployment
-from appliance.menu import Choice
+from appliance.menus.model import Choice
 from appliance.names import INSIDE
 
 TREE_INITRDS = "initrd"  # the folder of the boot tree under which rootwire's own are served, by the image's name

@@ -6,7 +6,7 @@ from pathlib import Path
 from appliance.kiwi.finding import Complaint, Finding, Level, Trap, error, warning
 from appliance.kiwi.site import Document, Site, read_document
 from appliance.kiwi.traps import disks, files, grammar, keys, lookups, menus, roots
-from appliance.menu import parse_pxelinux
+from appliance.menus.pxelinux import parse_pxelinux
 
 TRAPS: tuple[Trap, ...] = (
     *grammar.TRAPS,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.machine import Boot
-from appliance.menu import Choice, Menu
+from appliance.menus.model import Choice, Menu
 from appliance.stage import Firmware, Stage
 from appliance.story import Story, stage_of_file
 from appliance.timeline import Timeline

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from appliance.kiwi.finding import Complaint, error, warning
-from appliance.menu import Choice
+from appliance.menus.model import Choice
 
 MenuTrap = Callable[[Choice, int], Iterator[Complaint]]
 

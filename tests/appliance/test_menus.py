@@ -2,7 +2,9 @@
 
 import pytest
 
-from appliance.menu import Choice, Menu, parse_pxelinux, render_ipxe, render_pxelinux
+from appliance.menus.ipxe import render_ipxe
+from appliance.menus.model import Choice, Menu
+from appliance.menus.pxelinux import parse_pxelinux, render_pxelinux
 
 KIWI_TEMPLATE = """\
 # KIWI's own template
