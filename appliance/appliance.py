@@ -17,6 +17,7 @@ from appliance.checksums import Checksums
 from appliance.config import Config
 from appliance.deployment.choices import Choices
 from appliance.deployment.deployments import Deployments
+from appliance.deployment.installs import Installs
 from appliance.exports.names import parse_name
 from appliance.exports.service import ExportService
 from appliance.heatmaps import HeatMaps
@@ -78,6 +79,7 @@ class Appliance:
             self.catalog,
             server=address,
             choices=Choices(self.deployments, server=address),
+            installs=Installs(root / "image", server=address),
             private=lambda mac: self.exports.private(mac),
         )
         self.plans.check()

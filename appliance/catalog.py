@@ -98,6 +98,11 @@ class Entry:
         return self.contents.open() if self.format == "squashfs" else None
 
     @property
+    def is_medium(self) -> bool:
+        """Whether it is an ISO: something to install or to try out, not a root that machines boot of themselves."""
+        return self.format == "iso9660"
+
+    @property
     def target(self) -> str:
         """The AoE address as the kernel spells it: e<shelf>.<slot>."""
         return f"e{self.shelf}.{self.slot}"

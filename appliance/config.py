@@ -88,6 +88,7 @@ class BootSettings(WriteSettings):
     image: ImageName | None = None
     append: CommandLine = ""
     bios_loader: BiosLoader = "auto"
+    menu_seconds: Annotated[float, Field(ge=0, le=3600)] | None = None  # None: 5 where only a person can choose, else 0
     raw_images: tuple[ImageName, ...] = ()
 
 
@@ -96,6 +97,7 @@ class MachineSettings(WriteSettings):
 
     root: Root | None = None
     image: ImageName | None = None
+    install: ImageName | None = None  # what wipes its disk at each boot, until this is taken out again
     append: CommandLine | None = None
     bios_loader: BiosLoader | None = None
     quirks: Effects | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from appliance.catalog import Catalog, Entry
 from appliance.config import BiosLoader, BootSettings, Config, MachineSettings, Root
 from appliance.deployment.choices import ROOTS, Choices
+from appliance.deployment.installs import Installs
 from appliance.deployment.survey import Deployment
 from appliance.errors import OperatorError
 from appliance.kiwi.compiler import compile_config
@@ -15,6 +16,8 @@ from appliance.menus.model import IPAPPEND_BOTH, Choice, Menu
 KERNEL_PATH = "boot/linux"  # KIWI's names; the menu refers to them
 INITRD_PATH = "boot/initrd"
 LABEL = "rootwire"
+LOCAL = Choice("local", "Boot from this machine's disk")
+MENU_SECONDS = 5.0  # where there is something that only a person chooses
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +40,20 @@ class Plans:
         *,
         server: str,
         choices: Choices | None = None,
+        installs: Installs | None = None,
         private: Callable[[str], Private] = lambda mac: NOTHING_PRIVATE,
     ) -> None:
         """`server` is our IPv4 address: what clients are told to load from and connect to.
 
-        Without `choices` no image boots by itself: the kernel is boot/linux. `private` gives a machine's own exports.
+        Without `choices` no image boots by itself: the kernel is boot/linux. `installs` are what machines may install,
+        `private` gives a machine's own exports.
         """
         self._boot = config.boot
         self._machines = config.machines
         self._catalog = catalog
         self._server = server
         self._choices = choices
+        self._installs = installs
         self._private = private
 
     def check(self) -> None:
@@ -61,6 +67,13 @@ class Plans:
                     raise OperatorError(
                         f"[{place}] {key} = {name!r} is not in image/", f"put it there, or name one of: {there}"
                     )
+        complete = self._installs.names() if self._installs else []
+        for mac, own in self._machines.items():
+            if own.install is not None and own.install not in complete:
+                raise OperatorError(
+                    f'[machines."{mac}"] install = {own.install!r} is nothing that image/ has all files of',
+                    f"take it in by rootwire import, or name one of: {', '.join(complete) or 'none'}",
+                )
 
     def for_machine(self, mac: str | None) -> BootPlan:
         """The plan of the machine `mac`, or of any machine without a table of its own when None."""
@@ -96,36 +109,60 @@ class Plans:
         """The generated menu: boot/linux and boot/initrd, told who we are and that HTTP is the way to ask us."""
         words = f"kiwiserver={self._server} kiwiservertype=http {self.for_machine(mac).append}"
         choice = Choice(LABEL, "", KERNEL_PATH, (INITRD_PATH,), words.strip(), IPAPPEND_BOTH)
-        return Menu((choice,), default=LABEL)
+        return self._with_installs(mac, (choice,), default=LABEL)
 
     def image_menu(self, mac: str | None) -> Menu:
         """The menu where images boot by themselves: the machine's image, then others whose command line names them.
 
-        While there is nothing to boot it has a notice, which says what is waited for or what is missing.
+        Without an image that machines boot of themselves they go on to their disks, unless a person chooses. While
+        there is nothing to boot it has a notice, which says what is waited for or what is missing.
         """
         entry, plan = self.entry(mac), self.for_machine(mac)
-        if entry is None or self._choices is None:
-            return Menu((), notice="there is no image in image/ and no kernel in boot/linux")
-        chosen = self._choices.choice(entry, plan.root, plan.append)
+        if self._choices is None:
+            return Menu((), notice="there is no kernel in boot/linux")
+        chosen = LOCAL if entry is None else self._choices.choice(entry, plan.root, plan.append)
         if isinstance(chosen, str):
             return Menu((), notice=chosen)
         rest = [(other, self._root(other.name)) for other in self._catalog if other is not entry]
         offered = [
             self._choices.choice(other, root, plan.append) for other, root in rest if self._is_named(other, root)
         ]
-        return Menu((chosen, *_bootable(offered)), default=chosen.label)
+        menu = self._with_installs(mac, (chosen, *_bootable(offered)), default=chosen.label)
+        if menu.choices == (LOCAL,):
+            return Menu((), notice="there is no image in image/ and no kernel in boot/linux")
+        return menu
 
     def repertoire(self) -> Menu:
         """Every choice of every image by every root: what any machine may be given to load."""
         if self._choices is None:
             return Menu(())
-        return Menu(tuple(_bootable([self._choices.choice(e, root, "") for e in self._catalog for root in ROOTS])))
+        images = _bootable([self._choices.choice(e, root, "") for e in self._catalog for root in ROOTS])
+        return Menu((*images, *(self._installs.choices("") if self._installs else ())))
 
     def needs_own(self, entry: Entry, found: Deployment) -> bool:
         """Whether a machine is to boot this image by a root that the image's own initramfs can't mount."""
+        if entry.is_medium:
+            return False
         plans = [self.for_machine(mac) for mac in (None, *self._machines)]
         roots = {plan.root for plan in plans if plan.image == entry.name}
         return self._choices is not None and any(self._choices.needs_own(entry, found, root) for root in roots)
+
+    def _with_installs(self, mac: str | None, choices: tuple[Choice, ...], *, default: str) -> Menu:
+        """A menu of these choices and of what can be installed, shown for a while where a person has to choose."""
+        own = self._machines.get(mac) if mac else None
+        installs = self._installs.choices(self.for_machine(mac).append) if self._installs else []
+        if own is not None and own.install is not None and self._installs is not None:
+            label = self._installs.label(own.install)
+            if any(choice.label == label for choice in installs):
+                return Menu((*choices, *installs), default=label)
+        seconds = self._boot.menu_seconds
+        if seconds is None:
+            seconds = MENU_SECONDS if installs or any(self._is_medium(choice.label) for choice in choices[1:]) else 0.0
+        return Menu((*choices, *installs), default=default, timeout=seconds)
+
+    def _is_medium(self, image: str) -> bool:
+        entry = self._catalog.get(image)
+        return entry is not None and entry.is_medium
 
     def _is_named(self, entry: Entry, root: Root) -> bool:
         return self._choices is not None and self._choices.is_named(entry, root)
@@ -134,10 +171,14 @@ class Plans:
         """How an image is reached where the machine's own table does not say."""
         if image is None or self._choices is None:
             return self._boot.root or ROOTS[0]
-        return self._choices.ruled_root(image) or self._boot.root or self._choices.natural_root(image) or ROOTS[0]
+        ruled, natural = self._choices.ruled_root(image), self._choices.natural_root(image)
+        if self._is_medium(image):  # most have one way only
+            return ruled or natural or ROOTS[0]
+        return ruled or self._boot.root or natural or ROOTS[0]
 
     def _first_image(self) -> str | None:
-        return next((entry.name for entry in self._catalog), None)
+        """What machines boot that nothing is said of: no medium, which may be there to write over a disk."""
+        return next((entry.name for entry in self._catalog if not entry.is_medium), None)
 
 
 def _bootable(offered: list[Choice | str]) -> list[Choice]:

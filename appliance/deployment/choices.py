@@ -39,21 +39,21 @@ class Choices:
             return f"looking into {entry.name} for a kernel"
         if found.problem:
             return f"{entry.name} does not boot by itself, {found.problem}"
-        line, initrd = self._line(entry, found, root), f"{_inside(entry)}{found.initrd.lstrip('/')}"
+        line, initrd = self._line(entry, found, root), _served(entry, found.initrd)
         if line is None:
             own = self._deployments.own_initrd(entry.name)
             if own.path is None:
                 return own.problem or f"the initramfs for {entry.name} is being made"
             line, initrd = command_line(Kind.OWN, root, self._place(entry)), f"{TREE_INITRDS}/{entry.name}"
-        words = " ".join(part for part in (line.words, append, self._deployments.rule(entry.name).append) if part)
+        rule = self._deployments.rule(entry.name)
+        words = " ".join(part for part in (line.words, found.words, append, rule.append) if part)
         title = f"{entry.name}, Linux {found.version}"
-        kernel = f"{_inside(entry)}{found.kernel.lstrip('/')}"
-        return Choice(entry.name, title, kernel, (initrd,), words, line.ipappend)
+        return Choice(entry.name, title, _served(entry, found.kernel), (initrd,), words, line.ipappend)
 
     def is_named(self, entry: Entry, root: Root) -> bool:
-        """Whether the command line names this very image: our own client boots what the machine's plan says."""
+        """Whether the command line names this very image: some clients boot what the machine's plan says."""
         found = self._deployments.get(entry.name)
-        return found is not None and found.ways.get(root, Kind.OWN) is not Kind.OWN
+        return found is not None and found.ways.get(root, Kind.OWN) not in (Kind.OWN, Kind.KIWI_NETBOOT)
 
     def needs_own(self, entry: Entry, found: Deployment, root: Root) -> bool:
         """Whether the image's initramfs can't mount this root."""
@@ -64,8 +64,9 @@ class Choices:
         return None if kind is None else command_line(kind, root, self._place(entry))
 
     def _place(self, entry: Entry) -> Place:
-        return Place(self._server, entry.name, entry.target)
+        return Place(self._server, entry.name, entry.target, entry.image.size)
 
 
-def _inside(entry: Entry) -> str:
-    return f"image/{entry.name}{INSIDE}"
+def _served(entry: Entry, path: str) -> str:
+    """Where a file of the image's is served: one inside it, or one beside it."""
+    return f"image/{entry.name}{INSIDE}{path.lstrip('/')}" if path.startswith("/") else f"image/{entry.name}{path}"

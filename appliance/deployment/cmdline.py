@@ -31,9 +31,21 @@ ROWS: dict[tuple[Kind, Root], str] = {
         f"root=nbd:{{server}}:{{image}}:squashfs:ro {_DRACUT} rd.driver.pre=nbd rd.live.overlay.overlayfs=1 ro"
     ),
     # live-boot tells a file system from an archive by the end of the name, so the image has one more name (tree.py).
-    (Kind.LIVE_BOOT, "ram"): "boot=live components fetch=http://{server}/image/{image}.squashfs",
+    (Kind.LIVE_BOOT, "ram"): "boot=live components fetch=http://{server}/image/{image}{suffix}",
     (Kind.NBD_CLIENT, "nbd"): "nbdroot={server},{image},nbd0 root=/dev/nbd0 rootfstype=squashfs ro ip=dhcp",
+    (Kind.KIWI_NETBOOT, "nbd"): "kiwiserver={server} kiwiservertype=http",
+    (Kind.KIWI_NETBOOT, "aoe"): "kiwiserver={server} kiwiservertype=http",
+    (Kind.KIWI_NETBOOT, "ram"): "kiwiserver={server} kiwiservertype=http ramdisk_size={ramdisk}",
+    (Kind.KIWI_LIVE, "ram"): f"root=live:http://{{server}}/image/{{image}} {_DRACUT} ramdisk_size={{ramdisk}}",
+    (Kind.KIWI_LIVE, "aoe"): f"root=live:AOEINTERFACE={{target}} {_DRACUT} rd.driver.pre=aoe",
+    (Kind.KIWI_LIVE_AOE, "aoe"): "rd.kiwi.live.pxe root=live:AOEINTERFACE={target} rd.driver.pre=aoe",
+    (Kind.CASPER, "ram"): "boot=casper ip=dhcp url=http://{server}/image/{image} cloud-config-url=/dev/null",
+    (Kind.ARCHISO, "nbd"): "archisobasedir=arch archiso_nbd_srv={server} archiso_nbd_name={image} ip=dhcp",
 }
+
+# KIWI's clients make RAM disks of so many KiB unless told; theirs have to be larger than what goes into them.
+RAMDISK_KIB = 512_000
+RAMDISK_SPARE_KIB = 1024
 
 # dracut takes an export's name of digits for a port, and so does nobody else.
 _PORT = re.compile(r"\d+")
@@ -41,11 +53,17 @@ _PORT = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a root is: our IPv4 address, the image's name (its export), its AoE target as e0.1."""
+    """Where a root is: our IPv4 address, the image's name (its export), its AoE target as e0.1, its size in bytes."""
 
     server: str
     image: str
     target: str
+    size: int = 0
+
+    @property
+    def ramdisk(self) -> int:
+        """KiB of a RAM disk that the image fits into."""
+        return max(RAMDISK_KIB, -(-self.size // 1024) + RAMDISK_SPARE_KIB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,8 @@ def command_line(kind: Kind, root: Root, place: Place) -> CommandLine | None:
     row = ROWS.get((kind, root))
     if row is None or (kind is Kind.DRACUT_NBD and _PORT.fullmatch(place.image)):
         return None
-    image = place.image.removesuffix(".squashfs") if kind is Kind.LIVE_BOOT else place.image
-    words = row.format(server=place.server, image=image, target=place.target)
-    return CommandLine(words, IPAPPEND_BOTH if kind is Kind.OWN else IPAPPEND_CARD)
+    suffix = "" if place.image.endswith((".squashfs", ".iso")) else ".squashfs"
+    words = row.format(
+        server=place.server, image=place.image, target=place.target, suffix=suffix, ramdisk=place.ramdisk
+    )
+    return CommandLine(words, IPAPPEND_BOTH if kind in (Kind.OWN, Kind.KIWI_NETBOOT) else IPAPPEND_CARD)

@@ -12,8 +12,9 @@ from pathlib import Path
 import structlog
 
 from appliance.catalog import Catalog, Entry
+from appliance.deployment.beside import find_beside, version_beside
 from appliance.deployment.rules import Rule, read_rule, rule_file
-from appliance.deployment.survey import Deployment, survey
+from appliance.deployment.survey import Deployment, survey, survey_beside
 from appliance.deployment.workshop import make_own_initrd, own_initrd_name
 from appliance.errors import OperatorError
 from appliance.initrd.errors import InitrdError
@@ -138,8 +139,9 @@ class Deployments:
     def _follow_content(self, entry: Entry) -> None:
         """What was found in an image that was written to since says nothing any more."""
         known = self._of(entry.name)
-        if known.version != entry.image.version:
-            self._learn(entry.name, _Known(rule=known.rule, read=known.read, version=entry.image.version))
+        version = f"{entry.image.version} {version_beside(self._folder, entry.name)}"
+        if known.version != version:
+            self._learn(entry.name, _Known(rule=known.rule, read=known.read, version=version))
 
     def _is_to_be_made(self, known: _Known) -> bool:
         return known.own.path is None and (not known.own.problem or self._clock() >= known.again)
@@ -147,9 +149,8 @@ class Deployments:
     def _survey(self, entry: Entry) -> None:
         known = self._of(entry.name)
         try:
-            files = entry.files
-            found = Deployment(problem=_unreadable(entry)) if files is None else survey(files, known.rule)
-        except StorageError as failure:
+            found = self._look_into(entry, known.rule)
+        except (OSError, StorageError) as failure:
             found = Deployment(problem=f"it is damaged ({failure})")
         self._learn(entry.name, replace(known, deployment=found))
         for remark in found.remarks:
@@ -159,6 +160,14 @@ class Deployments:
         else:
             roots = {root: str(kind) for root, kind in found.ways.items()}
             log.info("image_surveyed", image=entry.name, kernel=found.kernel, initrd=found.initrd or None, roots=roots)
+
+    def _look_into(self, entry: Entry, rule: Rule) -> Deployment:
+        """What is beside an image comes before what is in it, unless its rule file says otherwise."""
+        files = entry.files
+        beside = find_beside(self._folder, entry.name)
+        if beside is not None and rule.kernel is None and rule.initrd is None:
+            return survey_beside(beside, files, entry.format)
+        return Deployment(problem=_unreadable(entry)) if files is None else survey(files, rule)
 
     def _make_own(self, entry: Entry, found: Deployment) -> None:
         began = time.monotonic()
@@ -223,6 +232,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _unreadable(entry: Entry) -> str:
-    return (
-        "it is damaged" if entry.format == "squashfs" else f"only a squashfs is looked into, and it is {entry.format}"
-    )
+    if entry.format == "squashfs":
+        return "it is damaged"
+    remedy = " (take it in by rootwire import)" if entry.is_medium else ""
+    return f"only a squashfs is looked into, and it is {entry.format}{remedy}"

@@ -23,6 +23,11 @@ class Kind(StrEnum):
     DRACUT_NBD = "dracut-nbd"
     LIVE_BOOT = "live-boot"  # initramfs-tools with live-boot's scripts
     NBD_CLIENT = "nbd-client"  # initramfs-tools with nbd-client's script
+    KIWI_NETBOOT = "kiwi-netboot"  # KIWI's own until version 9, which is told its root by a configuration
+    KIWI_LIVE = "kiwi-live"  # dracut with KIWI's module for live media, since 10.2.24
+    KIWI_LIVE_AOE = "kiwi-live-aoe"  # the same before
+    CASPER = "casper"  # Ubuntu's live media
+    ARCHISO = "archiso"  # Arch Linux's
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +50,35 @@ CLUES: tuple[tuple[Root, Kind, frozenset[str]], ...] = (
     ("ram", Kind.LIVE_BOOT, frozenset({"live-boot"})),
     ("nbd", Kind.DRACUT_NBD, frozenset({"dracut nbd", "program nbd-client", "module nbd"})),
     ("nbd", Kind.NBD_CLIENT, frozenset({"script nbd", "program nbd-client", "module nbd"})),
+    ("nbd", Kind.KIWI_NETBOOT, frozenset({"kiwi linuxrc", "kiwi include", "program nbd-client", "module nbd"})),
+    ("aoe", Kind.KIWI_NETBOOT, frozenset({"kiwi linuxrc", "kiwi include", "module aoe"})),
+    ("ram", Kind.KIWI_NETBOOT, frozenset({"kiwi linuxrc", "kiwi include"})),
+    ("ram", Kind.KIWI_LIVE, frozenset({"dracut kiwi-live", "kiwi-live http"})),
+    ("aoe", Kind.KIWI_LIVE, frozenset({"dracut kiwi-live", "kiwi-live http", "module aoe"})),
+    ("aoe", Kind.KIWI_LIVE_AOE, frozenset({"dracut kiwi-live", "module aoe"})),
+    ("ram", Kind.CASPER, frozenset({"casper"})),
+    ("nbd", Kind.ARCHISO, frozenset({"archiso nbd", "program nbd-client", "module nbd"})),
 )
+
+# What each mounts; most do with any file system that the kernel knows, some with one only.
+MEDIUM = "iso9660"
+SQUASHFS = "squashfs"
+_MEDIA = frozenset({Kind.KIWI_LIVE, Kind.KIWI_LIVE_AOE, Kind.CASPER, Kind.ARCHISO, Kind.LIVENET, Kind.LIVE_BOOT})
+_ANYTHING = frozenset({Kind.OWN, Kind.KIWI_OVERLAY, Kind.KIWI_NETBOOT})
+_OF_SQUASHFS = frozenset({Kind.LIVENET, Kind.LIVE_BOOT, Kind.DRACUT_NBD, Kind.NBD_CLIENT})
 
 _FILES = {
     "lib/rootwire/nbd.sh": "rootwire",
     "scripts/local-top/nbd": "script nbd",
     "lib/live/boot/9990-main.sh": "live-boot",
     "usr/lib/live/boot/9990-main.sh": "live-boot",
+    "linuxrc": "kiwi linuxrc",
+    "include": "kiwi include",
+    "scripts/casper": "casper",
+    "hooks/archiso_pxe_nbd": "archiso nbd",
 }
+_KIWI_LIVE = re.compile(r"(?:usr/)?lib/kiwi-live-lib\.sh")
+_KIWI_LIVE_HTTP = b"live:net:"  # what only those who fetch their medium speak of
 _PROGRAM = re.compile(r"(?:usr/)?s?bin/(nbd-client)")
 _MODULE_FOLDER = re.compile(r"(?:usr/)?lib/modules/([^/]+)(?:/.*)?")
 _MODULE = re.compile(r".*/([^/]+)\.ko(?:\.(?:gz|xz|zst))?")
@@ -60,18 +86,22 @@ _BUILT_IN = re.compile(r"(?:usr/)?lib/modules/[^/]+/modules\.builtin")
 _DRACUT_MODULES = re.compile(r"(?:usr/)?lib/dracut/modules\.txt")
 
 
-def recognise(image: Image) -> Initramfs:
-    """What the initramfs in `image` can do. Reads and unpacks all of it: seconds, in a thread.
+def recognise(image: Image, root: str = SQUASHFS) -> Initramfs:
+    """What the initramfs in `image` can do with a root of that format. Unpacks all of it: seconds, in a thread.
 
     Raises: ArchiveError when it is no initramfs or damaged, StorageError where the image can't be read.
     """
     seen: set[str] = set()
     versions: set[str] = set()
-    for member in read_members(image, lambda name: bool(_BUILT_IN.fullmatch(name) or _DRACUT_MODULES.fullmatch(name))):
+    for member in read_members(image, _is_telling):
         if found := _MODULE_FOLDER.fullmatch(member.name):
             versions.add(found[1])
         seen.update(_clues_of(member.name, member.data))
-    return Initramfs(ways_of(seen), frozenset(versions))
+    return Initramfs(ways_of(seen, root), frozenset(versions))
+
+
+def _is_telling(name: str) -> bool:
+    return any(pattern.fullmatch(name) for pattern in (_BUILT_IN, _DRACUT_MODULES, _KIWI_LIVE))
 
 
 def _clues_of(name: str, data: bytes) -> list[str]:
@@ -79,6 +109,8 @@ def _clues_of(name: str, data: bytes) -> list[str]:
         return [_FILES[name]]
     if found := _PROGRAM.fullmatch(name):
         return [f"program {found[1]}"]
+    if _KIWI_LIVE.fullmatch(name):
+        return ["kiwi-live http"] if _KIWI_LIVE_HTTP in data else []
     if _DRACUT_MODULES.fullmatch(name):
         return [f"dracut {module}" for module in data.decode(errors="replace").split()]
     if _BUILT_IN.fullmatch(name):
@@ -91,11 +123,19 @@ def _module_name(path: str) -> str:
     return found[1].replace("-", "_") if found else ""
 
 
-def ways_of(seen: set[str]) -> dict[Root, Kind]:
+def mounters(root: str) -> frozenset[Kind]:
+    """Who mounts a root of this format."""
+    if root == MEDIUM:
+        return _MEDIA
+    return _ANYTHING | _OF_SQUASHFS if root == SQUASHFS else _ANYTHING
+
+
+def ways_of(seen: set[str], format_of_root: str = SQUASHFS) -> dict[Root, Kind]:
     """By whom each root is mounted, the best first, where such clues were seen."""
     ways: dict[Root, Kind] = {}
+    able = mounters(format_of_root)
     for root, kind, needed in CLUES:
-        if needed <= seen:
+        if kind in able and needed <= seen:
             ways.setdefault(root, kind)
     return ways
 

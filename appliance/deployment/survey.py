@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from appliance.config import Root
+from appliance.deployment.beside import INITRD_SUFFIX, KERNEL_SUFFIX, Beside
 from appliance.deployment.finding import Kernel, find_initrds, find_kernels, find_modules, open_file, read_version
 from appliance.deployment.kinds import Kind, recognise, ways_by
 from appliance.deployment.rules import OWN_INITRD, Rule
@@ -13,10 +14,11 @@ from storage.squashfs import Squashfs
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """How an image boots by itself; paths are inside the image. One that does not boot has a `problem` and no kernel.
+    """How an image boots by itself. One that does not boot has a `problem` and no kernel.
 
+    Paths are inside the image and begin with a slash, or are what comes behind its name, of a file beside it: .kernel.
     `ways` are the roots that `initrd` can mount; `modules` is where rootwire's own initramfs takes its drivers from,
-    "" when the image has none for this kernel. `remarks` say what was passed over and why.
+    "" when the image has none for this kernel. `words` are for the kernel; `remarks` say what was passed over and why.
     """
 
     kernel: str = ""
@@ -25,6 +27,7 @@ class Deployment:
     ways: Mapping[Root, Kind] = field(default_factory=dict)
     modules: str = ""
     problem: str = ""
+    words: str = ""
     remarks: tuple[str, ...] = ()
 
 
@@ -45,6 +48,26 @@ def survey(files: Squashfs, rule: Rule) -> Deployment:
             return _choose_initrd(files, kernel, initrds, modules, rule)
         problem = f"for its kernel {kernel.path} it holds neither an initramfs nor modules"
     return Deployment(problem=problem)
+
+
+def survey_beside(beside: Beside, files: Squashfs | None, root: str) -> Deployment:
+    """Look at what is beside an image of the format `root`; `files` is what is in that, if it is a squashfs.
+
+    As `survey`, but kernel and initramfs are those that were put beside it, and no others.
+    """
+    version = read_version(beside.kernel, "")
+    if version is None:
+        return Deployment(problem=f"its {KERNEL_SUFFIX} file is no kernel")
+    modules = (find_modules(files, version) or "") if files is not None else ""
+    try:
+        found = recognise(beside.initrd, root)
+    except ArchiveError as failure:
+        return Deployment(problem=f"its {INITRD_SUFFIX} file {failure}")
+    remarks = () if found.ways else (f"the {INITRD_SUFFIX} file beside it can't mount it over the network",)
+    if not found.ways and not modules:
+        return Deployment(problem=f"its {INITRD_SUFFIX} file can't mount it over the network")
+    initrd = INITRD_SUFFIX if found.ways else ""
+    return Deployment(KERNEL_SUFFIX, version, initrd, found.ways, modules, words=beside.words, remarks=remarks)
 
 
 def _named_kernel(files: Squashfs, path: str) -> list[Kernel]:

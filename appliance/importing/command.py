@@ -7,9 +7,12 @@ from typing import TextIO
 
 from typing_extensions import TypedDict
 
+from appliance.catalog import CHECKSUM_SUFFIXES, SIGNATURES
 from appliance.config import Root
 from appliance.deployment.beside import INITRD_SUFFIX, INSTALLER_PREFIX, PACKED_DISK_SUFFIX, SUFFIXES
+from appliance.deployment.kinds import recognise as recognise_initrd
 from appliance.deployment.rules import rule_file
+from appliance.deployment.streams import ArchiveError
 from appliance.errors import OperatorError
 from appliance.importing.kits import Kind, Kit, assemble
 from appliance.importing.pieces import read_pieces
@@ -17,9 +20,9 @@ from appliance.importing.placing import Placed, Placer
 from appliance.importing.progress import Bar
 from appliance.importing.recognising import Found, recognise
 from appliance.importing.staging import Staging, is_full
+from storage.image import FileImage
 
 IMAGES = "image"
-SUM_SUFFIXES = (".md5", ".sha256", ".sha512")
 
 
 class ImportReport(TypedDict):
@@ -30,6 +33,7 @@ class ImportReport(TypedDict):
     files: dict[str, int]  # by their paths in the boot tree
     left_out: list[str]  # files that nothing is made of
     verified: bool  # whether a checksum came with it
+    boots: dict[str, str]  # how machines can reach it: by which kind of initrd, by root
 
 
 def import_files(
@@ -55,7 +59,7 @@ def import_files(
     except OSError as failure:
         reason = "has no room for it" if is_full(failure) else f"can't be written to: {failure.strerror}"
         raise OperatorError(f"{folder} {reason}", "make room there, or name another tree with --root") from failure
-    report = _report(kit, files, [one.name for one in found if one.name not in kit.used])
+    report = _report(folder, kit, files, [one.name for one in found if one.name not in kit.used])
     out.write(f"{json.dumps(report, indent=2)}\n" if as_json else _describe(report))
 
 
@@ -96,7 +100,7 @@ def _require_free(folder: Path, kit: Kit, files: Placed, *, force: bool) -> None
 def _remove_stale(folder: Path, kit: Kit, files: Placed) -> None:
     """What a set had before under names that this one has no file for: a kernel's words, an old checksum."""
     names = {name for _, name in files}
-    belonging = [f"{kit.name}{suffix}" for suffix in (*SUFFIXES, *SUM_SUFFIXES)]
+    belonging = [f"{kit.name}{suffix}" for suffix in (*SUFFIXES, *CHECKSUM_SUFFIXES)]
     if kit.kind is Kind.ROOT:
         belonging.append(rule_file(Path(), kit.name).name)
     for name in (*belonging, f"{INSTALLER_PREFIX}{kit.name}{INITRD_SUFFIX}"):
@@ -104,18 +108,52 @@ def _remove_stale(folder: Path, kit: Kit, files: Placed) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _report(kit: Kit, files: Placed, left_out: list[str]) -> ImportReport:
+def _report(folder: Path, kit: Kit, files: Placed, left_out: list[str]) -> ImportReport:
     return {
         "name": kit.name,
         "kind": str(kit.kind),
         "files": {f"{IMAGES}/{name}": staged.size for staged, name in files},
         "left_out": left_out,
         "verified": bool(kit.sums),
+        "boots": _ways(folder, kit),
     }
+
+
+def _ways(folder: Path, kit: Kit) -> dict[str, str]:
+    """How machines can reach what has its initrd beside it."""
+    initrd = folder / f"{kit.name}{INITRD_SUFFIX}"
+    if kit.kind is Kind.INSTALL or not initrd.exists():
+        return {}
+    root = next((name for name, offset, magic in SIGNATURES if _has(folder / kit.name, offset, magic)), "")
+    try:
+        found = recognise_initrd(FileImage(initrd), root)
+    except ArchiveError:  # the appliance says so, too, when it looks into it
+        return {}
+    return {over: str(kind) for over, kind in found.ways.items()}
+
+
+def _has(path: Path, offset: int, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(len(magic)) == magic
 
 
 def _describe(report: ImportReport) -> str:
     lines = [f"{path}  {size} bytes" for path, size in report["files"].items()]
     lines += [f"left out: {name}" for name in report["left_out"]]
     sums = "as its checksum says" if report["verified"] else "which came without a checksum"
-    return "\n".join([*lines, f"imported {report['name']}, {report['kind']}, {sums}"]) + "\n"
+    lines.append(f"imported {report['name']}, {report['kind']}, {sums}")
+    return "\n".join([*lines, _describe_boot(report)]) + "\n"
+
+
+def _describe_boot(report: ImportReport) -> str:
+    name, ways = report["name"], [f"{over} ({kind})" for over, kind in report["boots"].items()]
+    if report["kind"] == Kind.INSTALL:
+        return f"it is in every machine's menu; install = \"{name}\" in a machine's table has that machine install it"
+    if ways and report["kind"] == Kind.MEDIUM:
+        return f'it is in every machine\'s menu, over {", ".join(ways)}; image = "{name}" has machines boot it'
+    if ways:
+        return f"machines boot it over {', '.join(ways)}"
+    if f"{IMAGES}/{name}{INITRD_SUFFIX}" in report["files"]:
+        return "its own initrd reaches it by no way that is known here"
+    return "it came without kernel and initrd: it boots by what is in it, if it is a squashfs"

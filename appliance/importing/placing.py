@@ -13,12 +13,15 @@ from appliance.deployment.beside import (
     INSTALLER_PREFIX,
     KERNEL_SUFFIX,
     PACKED_DISK_SUFFIX,
+    PLAIN_WORD,
 )
 from appliance.deployment.rules import rule_file
 from appliance.deployment.streams import read_chunks, unpack
 from appliance.errors import OperatorError
+from appliance.importing.iso import Medium, Node
 from appliance.importing.kits import Kind, Kit
-from appliance.importing.pieces import told
+from appliance.importing.media import find_loaded
+from appliance.importing.pieces import said_of, told
 from appliance.importing.progress import Bar
 from appliance.importing.recognising import TEXT_MOST
 from appliance.importing.staging import Staged, Staging
@@ -27,7 +30,6 @@ from storage.image import FileImage
 
 # Words that say where the root of another way to boot is, or where an example would be.
 _OTHERS = re.compile(r"root=.*|rd\.kiwi\.install\.(?:pxe|image=.*)")
-_WORD = re.compile(r"[A-Za-z0-9._,:/=+@%~-]+")  # means the same to every loader, and to none a command
 
 Placed = list[tuple[Staged, str]]
 
@@ -49,6 +51,8 @@ class Placer:
         files += [(staged, f"{kit.name}{suffix}") for staged, suffix in named if staged is not None]
         if kit.installer is not None:
             files.append((kit.installer, f"{INSTALLER_PREFIX}{kit.name}{INITRD_SUFFIX}"))
+        if kit.kind is Kind.MEDIUM:
+            files += self._loaded(kit)
         if kit.append is not None and (words := clean_append(kit.append)):
             files.append((self._text(f"{words}\n"), f"{kit.name}{APPEND_SUFFIX}"))
         if root is not None:
@@ -61,6 +65,17 @@ class Placer:
             for suffix, line in content.lines(packed).items()
         ]
         return files
+
+    def _loaded(self, kit: Kit) -> Placed:
+        """Kernel and initrd out of a medium, if it has any: loaders read no ISO."""
+        with said_of(kit.image.name):
+            medium = Medium(FileImage(kit.image.path))
+            found = find_loaded(medium)
+        nodes = [] if found is None else [(found.kernel, KERNEL_SUFFIX), (found.initrd, INITRD_SUFFIX)]
+        return [(self._inside(kit, medium, node), f"{kit.name}{suffix}") for node, suffix in nodes]
+
+    def _inside(self, kit: Kit, medium: Medium, node: Node) -> Staged:
+        return self._staging.add(kit.image.name, told(medium.chunks(node), kit.image.name), node.size)
 
     def _image(self, kit: Kit) -> tuple[Staged, Content]:
         """The image as it is to be served, and what it is uncompressed, which is verified."""
@@ -107,6 +122,6 @@ def clean_append(staged: Staged) -> str:
     text = staged.path.read_bytes()[:TEXT_MOST].decode(errors="replace")
     words = [word for word in text.split() if not _OTHERS.fullmatch(word)]
     for word in words:
-        if not _WORD.fullmatch(word):
+        if not PLAIN_WORD.fullmatch(word):
             raise OperatorError(f"{staged.name} has {word!r}, which is no plain word", "leave the file out")
     return " ".join(words)

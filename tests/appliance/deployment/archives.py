@@ -30,6 +30,15 @@ NBD_CLIENT = {
     f"lib/modules/{VERSION}/modules.builtin": b"kernel/drivers/block/nbd.ko\n",
 }
 OWN = {"init": b"#!/bin/busybox sh\n", "lib/rootwire/nbd.sh": b"", f"lib/modules/{VERSION}/modules.dep": b""}
+KIWI_NETBOOT = {"linuxrc": b"#!/bin/bash\n", "include": b"", "sbin/nbd-client": b"", NBD_MODULE: b"", AOE_MODULE: b""}
+KIWI_LIVE = {
+    "usr/lib/dracut/modules.txt": b"bash\nnetwork\nkiwi-live\n",
+    "usr/lib/kiwi-live-lib.sh": b"local iso_url=${root#live:net:}\n",
+    AOE_MODULE: b"",
+}
+KIWI_LIVE_AOE = KIWI_LIVE | {"usr/lib/kiwi-live-lib.sh": b"function loadKernelModules {\n"}
+CASPER = {"scripts/casper": b"", f"usr/lib/modules/{VERSION}/modules.dep": b""}
+ARCHISO = {"hooks/archiso_pxe_nbd": b"", "usr/bin/nbd-client": b"", NBD_MODULE: b""}
 LOCAL = {"scripts/local": b"", f"usr/lib/modules/{VERSION}/kernel/fs/ext4.ko": b""}  # knows disks only
 
 

@@ -7,6 +7,7 @@ from appliance.deployment.cmdline import ROWS, Place, command_line
 from appliance.deployment.kinds import CLUES, Kind
 
 PLACE = Place("10.77.0.2", "edge.x86_64-1.2.0", "e0.1")
+MEDIUM = Place("10.77.0.2", "live.iso", "e0.2", 3_000_000_001)
 
 
 def words(kind: Kind, root: Root, place: Place = PLACE) -> str:
@@ -31,6 +32,9 @@ def test_there_is_a_row_for_every_way_that_is_claimed() -> None:
         (Kind.DRACUT_NBD, "nbd", "root=nbd:10.77.0.2:edge.x86_64-1.2.0:squashfs:ro"),
         (Kind.LIVE_BOOT, "ram", "fetch=http://10.77.0.2/image/edge.x86_64-1.2.0.squashfs"),
         (Kind.NBD_CLIENT, "nbd", "nbdroot=10.77.0.2,edge.x86_64-1.2.0,nbd0"),
+        (Kind.KIWI_NETBOOT, "nbd", "kiwiserver=10.77.0.2"),
+        (Kind.KIWI_LIVE_AOE, "aoe", "rd.kiwi.live.pxe"),
+        (Kind.KIWI_LIVE_AOE, "aoe", "root=live:AOEINTERFACE=e0.1"),
     ],
 )
 def test_the_root_is_named_as_the_client_reads_it(kind: Kind, root: Root, said: str) -> None:
@@ -45,12 +49,36 @@ def test_dracut_is_told_to_bring_the_network_up(kind: Kind) -> None:
     assert {"ip=dhcp", "rd.neednet=1"} <= set(words(kind, root).split())
 
 
-def test_only_our_own_client_gets_an_address_of_the_loader() -> None:
+def test_only_kiwis_protocol_gets_an_address_of_the_loader() -> None:
     """To the others ip=CLIENT:SERVER:... would be static addressing without an interface."""
     appended = {kind: command_line(kind, root, PLACE) for kind, root in ROWS}
     assert {kind: line.ipappend for kind, line in appended.items() if line} == {
-        kind: 3 if kind is Kind.OWN else 2 for kind in Kind
+        kind: 3 if kind in (Kind.OWN, Kind.KIWI_NETBOOT) else 2 for kind in Kind
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "root", "said"),
+    [
+        (Kind.KIWI_LIVE, "ram", "root=live:http://10.77.0.2/image/live.iso"),
+        (Kind.KIWI_LIVE, "aoe", "root=live:AOEINTERFACE=e0.2"),
+        (Kind.LIVENET, "ram", "root=live:http://10.77.0.2/image/live.iso"),
+        (Kind.LIVE_BOOT, "ram", "fetch=http://10.77.0.2/image/live.iso"),
+        (Kind.CASPER, "ram", "url=http://10.77.0.2/image/live.iso"),
+        (Kind.ARCHISO, "nbd", "archiso_nbd_name=live.iso"),
+    ],
+)
+def test_a_medium_is_named_as_the_client_reads_it(kind: Kind, root: Root, said: str) -> None:
+    """By its whole name, which ends in .iso."""
+    assert said in words(kind, root, MEDIUM).split()
+
+
+@pytest.mark.parametrize("kind", [Kind.KIWI_LIVE, Kind.KIWI_NETBOOT])
+def test_a_ram_disk_is_larger_than_what_goes_into_it(kind: Kind) -> None:
+    """In KiB, though KIWI's documentation says bytes; never less than it would be without a word."""
+    (size,) = (word for word in words(kind, "ram", MEDIUM).split() if word.startswith("ramdisk_size="))
+    assert int(size.partition("=")[2]) * 1024 > MEDIUM.size
+    assert "ramdisk_size=512000" in words(kind, "ram", Place("10.77.0.2", "small.iso", "e0.1", 1000)).split()
 
 
 def test_an_image_that_is_called_squashfs_already_keeps_its_name() -> None:

@@ -33,6 +33,27 @@ def test_each_kind_is_told(files: Mapping[str, bytes], ways: Mapping[Root, Kind]
     assert kind_of(files) == Initramfs(ways, frozenset({VERSION}))
 
 
+@pytest.mark.parametrize(
+    ("files", "root", "ways"),
+    [
+        (archives.KIWI_LIVE, "iso9660", {"ram": Kind.KIWI_LIVE, "aoe": Kind.KIWI_LIVE}),
+        (archives.KIWI_LIVE_AOE, "iso9660", {"aoe": Kind.KIWI_LIVE_AOE}),
+        (archives.CASPER, "iso9660", {"ram": Kind.CASPER}),
+        (archives.ARCHISO, "iso9660", {"nbd": Kind.ARCHISO}),
+        (archives.LIVENET, "iso9660", {"ram": Kind.LIVENET}),
+        (archives.LIVE_BOOT, "iso9660", {"ram": Kind.LIVE_BOOT}),
+        (archives.KIWI_OVERLAY, "iso9660", {}),
+        (archives.KIWI_OVERLAY, "ext", {"nbd": Kind.KIWI_OVERLAY, "aoe": Kind.KIWI_OVERLAY}),
+        (archives.LIVENET, "ext", {}),
+        (archives.KIWI_LIVE, "squashfs", {}),
+        (archives.KIWI_NETBOOT, "ext", dict.fromkeys(("nbd", "aoe", "ram"), Kind.KIWI_NETBOOT)),
+    ],
+)
+def test_what_a_root_is_decides_who_mounts_it(files: Mapping[str, bytes], root: str, ways: Mapping[Root, Kind]) -> None:
+    """A medium's initramfs is no use for a root file system, nor the other way round."""
+    assert recognise(BytesImage(archive(files)), root).ways == ways
+
+
 def test_one_that_does_everything_uses_the_best_for_each_root() -> None:
     """KIWI's overlay before dracut's own NBD; from RAM by livenet."""
     modules = b"base\nnbd\nlivenet\nkiwi-overlay\n"

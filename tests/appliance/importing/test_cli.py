@@ -22,10 +22,11 @@ def test_what_it_prints(tree: Path, tmp_path: Path) -> None:
     path.write_bytes(tarball({**ROOT_SETS["kis 10"], "kiwi.result": b"?"}, mode="w:xz"))
     done = rootwire("import", path, "--root", tree)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-3:] == [
+    assert done.stdout.splitlines()[-4:] == [
         f"image/{NAME}.sha256  72 bytes",
         "left out: kiwi.result",
         f"imported {NAME}, root image, as its checksum says",
+        "machines boot it over nbd (kiwi-overlay), aoe (kiwi-overlay)",
     ]
     report = json.loads(rootwire("import", path, "--root", tree, "--force", "--json").stdout)
     assert report["files"][f"image/{NAME}"] == 8192
