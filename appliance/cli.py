@@ -1,4 +1,4 @@
-"""The `rootwire` command: serve, status, check, machines, enroll, heat, exports, import, initrd; ls, cat, show.
+"""The `rootwire` command: serve, status, doctor, check, machines, enroll, heat, exports, import, initrd, ls, cat, show.
 
 Every mistake an operator can make is one line and exit 2.
 """
@@ -17,12 +17,14 @@ from appliance import logs, status
 from appliance.check import check as check_configs
 from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, Root, load_config
 from appliance.contents import copy_file, list_files
+from appliance.doctor.doctor import doctor as examine_box
 from appliance.enrolment import enroll as enroll_machine
 from appliance.enrolment import show_registrations
 from appliance.errors import OperatorError
 from appliance.examples import (
     CAT_EXAMPLES,
     CHECK_EXAMPLES,
+    DOCTOR_EXAMPLES,
     ENROLL_EXAMPLES,
     EXPORTS_EXAMPLES,
     HEAT_EXAMPLES,
@@ -230,6 +232,24 @@ def check(
 ) -> None:
     """Look for traps in KIWI's configurations."""
     if not check_configs(path, root, Console(), as_json=json):
+        raise typer.Exit(FOUND)
+
+
+@app.command(help=DOCTOR_EXAMPLES)
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="The TOML file that serve is given.")
+    ] = None,
+    interface: Annotated[
+        str | None, typer.Option("--interface", "-i", metavar="NAME", help="The interface that faces the machines.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option("--root", "-r", metavar="DIR", help="The boot tree.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of findings.")] = False,
+) -> None:
+    """Look for what keeps machines from booting."""
+    given = {"interface": interface, "root": root}
+    settings = load_config(config).model_copy(update={k: v for k, v in given.items() if v is not None})
+    if not asyncio.run(examine_box(settings, Console(), as_json=json)):
         raise typer.Exit(FOUND)
 
 

@@ -118,6 +118,23 @@ Exits with 1 where an error was found: what has one is not served. Warnings are 
   rootwire check --json /srv/netboot | jq -r '.[] | select(.level == "error") | .path'
 """
 
+DOCTOR_EXAMPLES = """
+Look at this box and its network for what keeps machines from booting, and say what to do about each.
+
+It asks the network which DHCP servers it has, by a DISCOVER of its own, and reads the firewall's rules: run it as root.
+It changes nothing. Beside a rootwire that runs it finds that one's ports taken by it, which is as it must be.
+
+Exits with 1 where an error was found.
+
+[bold]Examples[/]
+
+  sudo rootwire doctor --interface eth0 --root /srv/netboot
+
+  sudo rootwire doctor /etc/rootwire.toml
+
+  sudo rootwire doctor --json /etc/rootwire.toml | jq -r '.[] | select(.level != "ok") | .remedy'
+"""
+
 EXPORTS_EXAMPLES = """
 List what machines write to: each one's disks, how full they are, and who has them open.
 

@@ -14,7 +14,10 @@ from pyroute2 import AsyncIPRoute
 
 from appliance.errors import OperatorError
 
-IFF_LOOPBACK = 0x8  # linux/if.h
+# linux/if.h
+IFF_UP = 0x1
+IFF_LOOPBACK = 0x8
+IFF_LOWER_UP = 0x10000
 ATF_COMPLETE = 0x2  # linux/if_arp.h: the entry has a hardware address
 SIOCGIFMTU = 0x8921  # linux/sockios.h
 IFREQ_MTU = "16si20x"  # linux/if.h, struct ifreq: a name, a number, and what the union has beside
@@ -30,6 +33,8 @@ class Interface:
     mtu: int
     addresses: tuple[str, ...]
     is_loopback: bool
+    is_up: bool = True
+    has_carrier: bool = True
 
 
 async def list_interfaces() -> list[Interface]:
@@ -45,6 +50,8 @@ async def list_interfaces() -> list[Interface]:
                 mtu=link.get("IFLA_MTU"),
                 addresses=tuple(addresses.get(link["index"], ())),
                 is_loopback=bool(link["flags"] & IFF_LOOPBACK),
+                is_up=bool(link["flags"] & IFF_UP),
+                has_carrier=bool(link["flags"] & IFF_LOWER_UP),
             )
             async for link in await route.link("dump")
         ]

@@ -39,7 +39,8 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("serve",), ("status",), ("heat",), ("exports",), ("initrd",), ("ls",), ("cat",), ("show",)]
+    "command",
+    [(), ("serve",), ("status",), ("heat",), ("exports",), ("initrd",), ("ls",), ("cat",), ("show",), ("doctor",)],
 )
 def test_help_has_examples(command: tuple[str, ...]) -> None:
     """Every command says what it does and shows how."""

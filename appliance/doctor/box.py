@@ -1,0 +1,53 @@
+"""What the doctor examines: the box as it is, gathered once; the checks only judge it."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.host import PROC, Interface
+from appliance.loaders import SYSTEM
+from protocols.dhcp.probe import HeardOffer
+
+NFT_SECONDS = 10.0  # to list the rules; sets of addresses can be large
+EVERYWHERE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # nft is not in every user's path
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The box, its interface, and what was heard there; `offers` and `rules` are None where we may not look.
+
+    `proc` and `system` stand in for /proc and the system's root in tests.
+    """
+
+    interface: Interface
+    address: str
+    is_address_named: bool
+    interfaces: tuple[Interface, ...]
+    root: Path | None
+    state: Path | None
+    offers: tuple[HeardOffer, ...] | None
+    rules: tuple[dict[str, Any], ...] | None
+    proc: Path = PROC
+    system: Path = SYSTEM
+
+    def number(self, name: str) -> int | None:
+        """A setting of the kernel below /proc/sys, by its path there; None where this kernel has none."""
+        path = self.proc / "sys" / name
+        return int(path.read_text()) if path.exists() else None
+
+
+def list_rules() -> tuple[dict[str, Any], ...] | None:
+    """The kernel's nftables rules, as `nft -j list ruleset` has them; none where nft is not installed.
+
+    None when we may not see them.
+    """
+    nft = shutil.which("nft", path=EVERYWHERE)
+    if nft is None:
+        return ()  # who wants rules needs it, and so does Debian's iptables
+    done = subprocess.run([nft, "-j", "list", "ruleset"], capture_output=True, timeout=NFT_SECONDS, check=False)
+    if done.returncode != 0:
+        return None
+    return tuple(json.loads(done.stdout)["nftables"]) if done.stdout.strip() else ()
