@@ -23,6 +23,8 @@ SIOCGIFMTU = 0x8921  # linux/sockios.h
 IFREQ_MTU = "16si20x"  # linux/if.h, struct ifreq: a name, a number, and what the union has beside
 PROC = Path("/proc")
 
+_MAKE_TREE = "make it, with boot/linux, boot/initrd and image/NAME in it"
+
 
 @dataclass(frozen=True, slots=True)
 class Interface:
@@ -84,12 +86,18 @@ async def choose_interface(name: str | None, address: str | None) -> tuple[Inter
 
 
 def require_folder(root: Path | None) -> Path:
-    """The boot tree's folder. Raises: OperatorError when none was named or it is not there."""
+    """The boot tree's folder. Raises: OperatorError when none was named, it is not there, or it can't be read."""
     if root is None:
         raise OperatorError("no boot tree was named", "add --root DIR, the folder that holds boot/ and image/")
-    if not root.is_dir():
-        problem = f"boot tree {root} is no folder" if root.exists() else f"boot tree {root} does not exist"
-        raise OperatorError(problem, "make it, with boot/linux, boot/initrd and image/NAME in it")
+    try:
+        next(root.iterdir(), None)
+    except FileNotFoundError as failure:
+        raise OperatorError(f"boot tree {root} does not exist", _MAKE_TREE) from failure
+    except NotADirectoryError as failure:
+        raise OperatorError(f"boot tree {root} is no folder", _MAKE_TREE) from failure
+    except OSError as failure:
+        remedy = "let the user that runs rootwire read it, and search the folders above it"
+        raise OperatorError(f"boot tree {root}: {failure.strerror}", remedy) from failure
     return root
 
 

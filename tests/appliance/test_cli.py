@@ -14,6 +14,7 @@ from tests.storage.squashfs.trees import make_image
 ROOTWIRE = [sys.executable, "-c", "from appliance.cli import main; main()"]
 IMAGE = b"hsqs" + bytes(36) + (4096).to_bytes(8, "little") + bytes(4048)
 NOBODY = 65534
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--bounding-set=-all")
 
 
 def rootwire(*arguments: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -118,11 +119,20 @@ def test_looking_into_an_image(tool: Callable[[str], str], tmp_path: Path) -> No
 def test_a_missing_capability_is_named(tree: Path) -> None:
     """An ordinary user is told which rights are missing."""
     os.chown(tree, NOBODY, NOBODY)
-    for folder in (tree, tree.parent, tree.parent.parent):
-        folder.chmod(0o755)
-    drop = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--bounding-set=-all")
-    told = complaint(rootwire("serve", "--interface", "lo", "--root", tree, "--socket", tree / "s", prefix=drop))
+    for folder in (tree, *tree.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    told = complaint(rootwire("serve", "--interface", "lo", "--root", tree, "--socket", tree / "s", prefix=AS_NOBODY))
     assert "CAP_NET_BIND_SERVICE" in told
+
+
+@pytest.mark.root
+def test_a_tree_that_may_not_be_read_is_named(tree: Path) -> None:
+    """An ordinary user is told that a folder on the way to the tree is closed to him."""
+    inner = tree / "netboot"
+    inner.mkdir()
+    tree.chmod(0o700)
+    told = complaint(rootwire("serve", "--interface", "lo", "--root", inner, prefix=AS_NOBODY))
+    assert f"boot tree {inner}: Permission denied: let the user" in told
 
 
 @pytest.mark.root
