@@ -4,10 +4,20 @@ A machine's own file, or its group's in the tree; its table or group in the conf
 it in; else, for machines that nothing is said of, what [boot] says, or nothing at all, so that they register.
 """
 
+from dataclasses import dataclass
+
 from appliance.kiwi.names import DEFAULT, mac_asked_for
 from appliance.kiwi.publisher import Publisher
 from appliance.members import Members
 from appliance.plan import Plans
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One machine's configuration: where it was decided, and what it says, None where that has an error."""
+
+    place: str
+    text: bytes | None
 
 
 class Answers:
@@ -29,19 +39,29 @@ class Answers:
 
     def machine(self, mac: str) -> bytes | None:
         """What somebody decided for this machine; None where nobody did, or where it has an error."""
+        chosen = self.chosen(mac)
+        return chosen.text if chosen else None
+
+    def chosen(self, mac: str) -> Chosen | None:
+        """The same, and where it was decided; None where nobody did."""
         own = self.publisher.machine(mac)
-        if own is not None or self.publisher.has_own(mac) or self._members is None:
-            return own
+        if own is not None or self.publisher.has_own(mac):
+            return Chosen("the tree's KIWI/, for this machine", own)
+        if self._members is None:
+            return None
         table = self._members.settings.machines.get(mac)
         if table is not None and table.client is not None:
-            return self.publisher.model(f'[kiwi.machines."{mac}"]', table.client)
+            place = f'[kiwi.machines."{mac}"]'
+            return Chosen(place, self.publisher.model(place, table.client))
         group = self._members.group_of(mac)
-        if group is None:
-            return None
-        settings = self._members.settings.groups.get(group)
+        return None if group is None else self._chosen_for(group, mac)
+
+    def _chosen_for(self, group: str, mac: str) -> Chosen:
+        settings = self._members.settings.groups.get(group) if self._members else None
         if settings is not None and settings.client is not None:
-            return self.publisher.model(f"[kiwi.groups.{group}]", settings.client)
-        return self.publisher.member(group, mac)
+            place = f"[kiwi.groups.{group}]"
+            return Chosen(place, self.publisher.model(place, settings.client))
+        return Chosen(f"KIWI/config.{group}", self.publisher.member(group, mac))
 
     def _generated(self, mac: str) -> bytes | None:
         """Answering the first question spares the client ten more, but only where nothing later could apply."""

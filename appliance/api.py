@@ -3,6 +3,7 @@
     GET /api/machines        MachinesReport: every machine with its present boot; with ?steps=no without its steps
     GET /api/machines/{id}   MachineHistory: one machine, by MAC (in any spelling) or IPv4 address, with all its boots
     GET /api/images          [ImageReport]: every image, its checksums or how far they are, and whether its file changed
+    GET /api/explain/{id}    what a machine would be offered and why: appliance/explanation.py
     GET /api/counters        {protocol: {counter: number}}: what is counted rather than logged
     GET /api/about           {name: text}: version, interface, address, boot tree
     GET /metrics             the same numbers for Prometheus

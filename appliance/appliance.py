@@ -18,6 +18,7 @@ from appliance.config import Config
 from appliance.deployment.choices import Choices
 from appliance.deployment.deployments import Deployments
 from appliance.deployment.installs import Installs
+from appliance.explanation import Explainer
 from appliance.exports.names import parse_name
 from appliance.exports.service import ExportService
 from appliance.heatmaps import HeatMaps
@@ -148,16 +149,13 @@ class Appliance:
             image_size=self._image_size,
         )
         self.arp = ArpListener(report=self.story.on_arp)
+        plan = make_plan(
+            self._address,
+            bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader,
+            script=ipxe_script_name,
+        )
         self.dhcp = ProxyDhcpServer(
-            plan=heed_quirks(
-                make_plan(
-                    self._address,
-                    bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader,
-                    script=ipxe_script_name,
-                ),
-                self.quirks,
-                self.adaptation,
-            ),
+            plan=heed_quirks(plan, self.quirks, self.adaptation),
             report=self._on_dhcp,
             limits=limits("dhcp", DhcpLimits),
         )
@@ -191,6 +189,7 @@ class Appliance:
                 *HeatMaps(self.catalog, self.recorder).routes(),
                 *self.exports.routes(),
                 *Registrations(self.members, self.tree.answers).routes(),
+                *Explainer(plan, self.quirks, self.adaptation, self.tree, self.plans, self.exports).routes(),
             ],
             limits=limits("http", HttpLimits),
             pumps=self._config.pumps,

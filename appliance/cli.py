@@ -1,4 +1,4 @@
-"""The `rootwire` command: serve, status, doctor, check, machines, enroll, heat, exports, import, initrd, ls, cat, show.
+"""The `rootwire` command: every command an operator can type, one function each, none with logic of its own.
 
 Every mistake an operator can make is one line and exit 2.
 """
@@ -26,6 +26,7 @@ from appliance.examples import (
     CHECK_EXAMPLES,
     DOCTOR_EXAMPLES,
     ENROLL_EXAMPLES,
+    EXPLAIN_EXAMPLES,
     EXPORTS_EXAMPLES,
     HEAT_EXAMPLES,
     IMPORT_EXAMPLES,
@@ -36,6 +37,7 @@ from appliance.examples import (
     SHOW_EXAMPLES,
     STATUS_EXAMPLES,
 )
+from appliance.explain import show_explanation
 from appliance.exports.command import change_exports, show_exports
 from appliance.hotlist import show_heat
 from appliance.importing.command import import_files
@@ -122,6 +124,23 @@ def show_status(
 ) -> None:
     """Print the boot timeline."""
     asyncio.run(status.show(machine, watch=watch, as_json=json, socket=socket, url=url))
+
+
+@app.command(help=EXPLAIN_EXAMPLES)
+def explain(
+    who: Annotated[str, typer.Argument(metavar="MAC|UUID", help="The machine.", show_default=False)],
+    arch: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|N", help="Its firmware: bios, x64, arm64, x64-http, ... or a number of option 93."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
+    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
+    ] = None,
+) -> None:
+    """Say what a machine would be offered."""
+    asyncio.run(show_explanation(who, arch=arch, as_json=json, socket=socket, url=url))
 
 
 @app.command(help=INITRD_EXAMPLES)

@@ -104,6 +104,20 @@ A client that waits is told when it asks next, within a minute. Without --group 
   rootwire machines --json | jq -r '.[] | select(.waiting) | .mac' | xargs -n1 rootwire enroll --group tills
 """
 
+EXPLAIN_EXAMPLES = """
+Say what a machine would be offered at this moment, and why: quirk, flow, loader, menu, KIWI configuration, root.
+
+It is told as the machine last asked; --arch says what other firmware in its place would get.
+
+[bold]Examples[/]
+
+  rootwire explain 52:54:00:a1:b2:c3
+
+  rootwire explain 52:54:00:a1:b2:c3 --arch arm64
+
+  rootwire explain 4c4c4544-0042-3510-8053-b3c04f393233 --json | jq -r '.offers[].boot_file'
+"""
+
 CHECK_EXAMPLES = """
 Look for the traps of KIWI's netboot in a boot tree, or in one configuration: what its client would do, and the mend.
 

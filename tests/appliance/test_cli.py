@@ -41,7 +41,10 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("serve",), ("status",), ("heat",), ("exports",), ("initrd",), ("ls",), ("cat",), ("show",), ("doctor",)],
+    [
+        *[(), ("serve",), ("status",), ("explain",), ("doctor",), ("heat",), ("exports",), ("initrd",)],
+        *[("ls",), ("cat",), ("show",)],
+    ],
 )
 def test_help_has_examples(command: tuple[str, ...]) -> None:
     """Every command says what it does and shows how."""
