@@ -209,7 +209,9 @@ class Appliance:
 
     def images(self) -> list[ImageReport]:
         """Every image as the API tells of it."""
-        return [report_image(entry, self.checksums, self.changes.of(entry.name)) for entry in self.catalog]
+        wrong = self.tree.sums.wrong if self.tree.sums else lambda image: []
+        images = (*self.catalog, *self.catalog.packed)
+        return [report_image(each, self.checksums, self.changes.of(each.name), wrong(each)) for each in images]
 
     def refused(self) -> list[RefusedReport]:
         """Which KIWI configurations are withheld, and why."""

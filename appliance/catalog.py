@@ -6,6 +6,7 @@ an AoE target in name order: e0.1, e0.2, ... A file that no boot can use is said
 it. What a squashfs holds can be had file by file.
 """
 
+import contextlib
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from appliance.deployment import beside
 from appliance.errors import OperatorError
 from appliance.identity import Identity, identify
 from appliance.kiwi.names import is_safe_name
+from appliance.packed import SUFFIXES, PackedImage
 from appliance.unpacked import UnpackedFiles
 from storage import squashfs
 from storage.errors import StorageError
@@ -90,6 +92,11 @@ class Entry:
     identity: Identity | None  # None: a device, which changes without a trace
 
     @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.image.size
+
+    @property
     def files(self) -> Squashfs | None:
         """The image as a file system; None unless it is a squashfs that can be read. May wait for the disk.
 
@@ -147,6 +154,7 @@ class Catalog:
         self._limits = limits or CatalogLimits()
         self._entries: dict[str, Entry] = {}
         self._complaints: dict[str, str] = {}
+        self.packed: tuple[PackedImage, ...] = ()  # compressed images without a plain one beside them, by name
         self.unpacked = UnpackedFiles(folder, self._limits.unpacked_bytes)
 
     def __iter__(self) -> Iterator[Entry]:
@@ -186,6 +194,7 @@ class Catalog:
                 continue
             self._entries = {**self._entries, name: entry}  # a new one: others may be going through the old
             added.append(entry)
+        self.packed = tuple(self._find_packed())
         fresh = {name: why for name, why in complaints.items() if self._complaints.get(name) != why}
         self._complaints = complaints
         return added, fresh
@@ -217,6 +226,21 @@ class Catalog:
             for p in self._folder.iterdir()
             if not p.name.startswith(".") and not p.name.endswith(ignored) and not p.is_dir()
         )
+
+    def packed_forms(self, name: str) -> list[Path]:
+        """The compressed files of the image called `name`, xz as kiwi 8 and later make it, or gz."""
+        places = [self._folder / f"{name}{suffix}" for suffix in SUFFIXES]
+        return [place for place in places if place.is_file()]
+
+    def _find_packed(self) -> Iterator[PackedImage]:
+        places = self._folder.iterdir() if self._folder.is_dir() else ()
+        names = {place.stem for place in places if place.suffix in SUFFIXES and is_safe_name(place.name)}
+        alone = sorted(name for name in names if name not in self._entries and not name.endswith(beside.SUFFIXES))
+        for name in alone[: self._limits.max_images]:
+            for place in self.packed_forms(name)[:1]:
+                with contextlib.suppress(OSError):  # gone since
+                    if (identity := identify(place)) is not None:
+                        yield PackedImage(place.name, place, identity)
 
     def _open(self, name: str) -> Entry:
         if not is_safe_name(name):

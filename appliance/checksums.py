@@ -3,7 +3,7 @@
 One image is read at a time, in slices, by a thread that gives way to all else, and that rests after each while clients
 are served; an image that a client asks for comes first. What was made is remembered by what the file system says of
 the image's file, so that a restart reads nothing again. An image that is being written to has no checksums until that
-is over.
+is over. One that is there in compressed form only is unpacked for them, piece by piece, into nothing.
 """
 
 import asyncio
@@ -11,16 +11,17 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from errno import EBUSY
 
 import structlog
 
-from appliance.catalog import Entry
+from appliance.catalog import Catalog, Entry
 from appliance.identity import Identity, identify
 from appliance.memory import Memory, Sums
+from appliance.packed import PackedImage, PackedReading
 from storage.errors import StorageError
 
 SLICE = 16 << 20  # bytes hashed in one go: some 50 ms, after which another image may overtake
@@ -30,6 +31,8 @@ PROGRESS_SECONDS = 10.0  # between two lines in the log about one image
 # Nice: no client should wait for what is only hashed ahead. Not SCHED_IDLE: who is kept from running for long while he
 # has the interpreter's lock keeps all others from it.
 LEAST_URGENT = 19
+
+Summed = Entry | PackedImage
 
 log = structlog.get_logger()
 
@@ -46,9 +49,9 @@ class Reading:
         self.at = 0
         self.began = self.told = time.monotonic()
 
-    def advance(self) -> Identity | None:
-        """Read the next slice; returns what the file is after that. Raises: StorageError, OSError."""
-        stop = min(self._image.size, self.at + SLICE)
+    def advance(self, length: int) -> Identity | None:
+        """Read `length` bytes more; returns what the file is after that. Raises: StorageError, OSError."""
+        stop = min(self._image.size, self.at + length)
         while self.at < stop:
             data = self._image.read_at(self.at, min(CHUNK, stop - self.at))
             self._md5.update(data)
@@ -62,7 +65,7 @@ class Reading:
 
     def sums(self) -> Sums:
         """Of what was read."""
-        return Sums(self._md5.hexdigest(), self._sha256.hexdigest())
+        return Sums(self._md5.hexdigest(), self._sha256.hexdigest(), self.at)
 
 
 @dataclass(slots=True)
@@ -71,7 +74,7 @@ class _State:
 
     content: Identity | None
     sums: Sums | None = None
-    reading: Reading | None = None
+    reading: Reading | PackedReading | None = None
     failure: OSError | StorageError | None = None
     is_restless: bool = False  # it was written to between the last two looks, or since
     waiting: list[asyncio.Future[Sums]] = field(default_factory=list)
@@ -95,12 +98,10 @@ class _State:
 class Checksums:
     """The sums of every image, known or on their way; `run` makes them."""
 
-    def __init__(
-        self, entries: Iterable[Entry], memory: Memory, *, is_serving: Callable[[], bool] = lambda: False
-    ) -> None:
-        """`entries` is the catalogue, in whose order the sums are made; `is_serving`: whether clients load or read."""
+    def __init__(self, catalog: Catalog, memory: Memory, *, is_serving: Callable[[], bool] = lambda: False) -> None:
+        """The sums are made in the order of `catalog`; `is_serving`: whether clients load or read."""
         self._is_serving = is_serving
-        self._entries = entries
+        self._catalog = catalog
         self._memory = memory
         self._remembered = memory.load()
         self._states: dict[str, _State] = {}
@@ -116,7 +117,12 @@ class Checksums:
         state = self._states.get(name)
         return state.reading.at if state and state.reading else 0
 
-    async def get(self, entry: Entry) -> Sums:
+    def is_restless(self, name: str) -> bool:
+        """Whether the image of that name is being written to."""
+        state = self._states.get(name)
+        return state is not None and state.is_restless
+
+    async def get(self, entry: Summed) -> Sums:
         """The image's sums, as soon as they are made.
 
         Raises: StorageError or OSError when it can't be read, StorageError with EBUSY when it is being written to.
@@ -137,9 +143,9 @@ class Checksums:
 
         An image that was written to is read anew once it stayed the same from one call to the next.
         """
-        for entry in self._entries:
+        for entry in self._all():
             state = self._state(entry)
-            now = identities.get(entry.name, state.content)
+            now = entry.identity if isinstance(entry, PackedImage) else identities.get(entry.name, state.content)
             if now != state.content:
                 state.content, state.sums, state.reading, state.failure = now, None, None, _busy(entry)
                 state.is_restless = True
@@ -159,9 +165,9 @@ class Checksums:
                     await self._wake.wait()
                     continue
                 state = self._state(entry)
-                state.reading = reading = state.reading or Reading(entry)
+                state.reading = reading = state.reading or _begin(entry)
                 try:
-                    content = await loop.run_in_executor(thread, reading.advance)
+                    content = await loop.run_in_executor(thread, reading.advance, SLICE)
                 except (OSError, StorageError) as failure:
                     self._fail(entry, state, failure)
                     continue
@@ -187,7 +193,10 @@ class Checksums:
             async with asyncio.timeout(REST_SECONDS):
                 await self._wake.wait()
 
-    def _state(self, entry: Entry) -> _State:
+    def _all(self) -> list[Summed]:
+        return [*self._catalog, *self._catalog.packed]
+
+    def _state(self, entry: Summed) -> _State:
         state = self._states.get(entry.name)
         if state is None:
             state = self._states[entry.name] = _State(entry.identity)
@@ -196,37 +205,43 @@ class Checksums:
                 state.sums = sums
         return state
 
-    def _next(self) -> Entry | None:
+    def _next(self) -> Summed | None:
         """The image to go on with: one that is asked for, one that was begun, else the first."""
-        states = [(entry, self._state(entry)) for entry in self._entries]
+        states = [(entry, self._state(entry)) for entry in self._all()]
         wanted = [(not state.waiting, state.reading is None, entry) for entry, state in states if state.is_wanted()]
         return min(wanted, key=lambda rank: rank[:2], default=(True, True, None))[2]
 
-    def _fail(self, entry: Entry, state: _State, failure: OSError | StorageError) -> None:
+    def _fail(self, entry: Summed, state: _State, failure: OSError | StorageError) -> None:
         log.error("checksum_failed", image=entry.name, reason=str(failure))
         state.reading, state.failure = None, failure
         state.answer()
 
-    def _settle(self, entry: Entry, state: _State, reading: Reading) -> None:
+    def _settle(self, entry: Summed, state: _State, reading: Reading | PackedReading) -> None:
         state.sums, state.reading = reading.sums(), None
         seconds = round(time.monotonic() - reading.began, 3)
-        log.info("checksum_made", image=entry.name, bytes=entry.image.size, seconds=seconds, sha256=state.sums.sha256)
+        log.info(
+            "checksum_made", image=entry.name, bytes=state.sums.unpacked, seconds=seconds, sha256=state.sums.sha256
+        )
         state.answer()
 
     def _rememberable(self) -> dict[str, tuple[Identity, Sums]]:
-        states = [(entry.name, self._state(entry)) for entry in self._entries]
+        states = [(entry.name, self._state(entry)) for entry in self._all()]
         return {name: (s.content, s.sums) for name, s in states if s.content is not None and s.sums is not None}
 
 
-def _busy(entry: Entry) -> StorageError:
+def _begin(entry: Summed) -> Reading | PackedReading:
+    return PackedReading(entry) if isinstance(entry, PackedImage) else Reading(entry)
+
+
+def _busy(entry: Summed) -> StorageError:
     return StorageError(f"{entry.name} is being written to: it has no checksum yet", EBUSY)
 
 
-def _tell_progress(entry: Entry, reading: Reading) -> None:
+def _tell_progress(entry: Summed, reading: Reading | PackedReading) -> None:
     now = time.monotonic()
     if now - reading.told >= PROGRESS_SECONDS:
         reading.told = now
-        log.info("checksum_progressed", image=entry.name, bytes=reading.at, of=entry.image.size)
+        log.info("checksum_progressed", image=entry.name, bytes=reading.at, of=entry.size)
 
 
 def _give_way() -> None:

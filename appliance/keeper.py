@@ -69,6 +69,8 @@ class ImageKeeper:
             identities = await asyncio.to_thread(self._changes.look, list(self._catalog))
             await asyncio.to_thread(self._catalog.follow, identities)
             self._checksums.look(identities)
+            if self._tree.sums is not None:
+                await asyncio.to_thread(self._tree.sums.look)
             await asyncio.sleep(self._every)
 
     async def _deploy(self) -> None:

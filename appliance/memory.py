@@ -21,10 +21,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """An image's checksums, as hex digits."""
+    """An image's checksums, as hex digits, and its bytes: of a compressed one those that it unpacks to."""
 
     md5: str
     sha256: str
+    unpacked: int
 
 
 class Memory:
@@ -63,10 +64,11 @@ class Memory:
 
 def _parse(row: Mapping[str, object]) -> tuple[Identity, Sums]:
     """Raises: ValueError, TypeError or KeyError for what `save` did not write."""
-    numbers = [row["inode"], row["size"], row["changed"]]
+    # Rows of an appliance that summed no compressed images don't say what they unpack to.
+    numbers = [row["inode"], row["size"], row["changed"], row.get("unpacked", row["size"])]
     texts = [row["md5"], row["sha256"]]
-    inode, size, changed = (number for number in numbers if isinstance(number, int))
+    inode, size, changed, unpacked = (number for number in numbers if isinstance(number, int))
     md5, sha256 = (text for text in texts if isinstance(text, str) and _HEX.fullmatch(text))
     if (len(md5), len(sha256)) != (32, 64):
         raise ValueError("a checksum of another length")
-    return Identity(inode, size, changed), Sums(md5, sha256)
+    return Identity(inode, size, changed), Sums(md5, sha256, unpacked)

@@ -4,6 +4,7 @@ import os
 
 STATE = ".rootwire"  # the folder of what the appliance remembers; nobody else's business
 UPLOADS = "upload"  # the folder that clients may write to; nothing of it is served back: it is hostile text
+IMAGES = "image/"
 PATH_MAX = 1024  # characters of a name; longer ones are no file of ours
 INSIDE = "/-/"  # ends the name of an image: what follows is a path inside it
 

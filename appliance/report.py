@@ -4,12 +4,12 @@ Times are unix seconds, durations seconds, sizes bytes. Stages are their labels:
 "loader", "config", "kernel", "initrd", "client config", "root loading", "root connected", "root busy".
 """
 
+from collections.abc import Sequence
 from typing import NotRequired
 
 from typing_extensions import TypedDict  # pydantic, which checks what clients receive, can't read typing's before 3.12
 
-from appliance.catalog import Entry
-from appliance.checksums import Checksums
+from appliance.checksums import Checksums, Summed
 from appliance.kiwi.finding import Finding
 from appliance.machine import Boot, Machine, Step
 from appliance.patience import Overdue, find_overdue
@@ -78,7 +78,7 @@ class MachineHistory(MachineReport):
 
 
 class ImageReport(TypedDict):
-    """One image that is served."""
+    """One image that is served; one that is there in compressed form only has its file's name and no target."""
 
     name: str
     format: str
@@ -88,6 +88,7 @@ class ImageReport(TypedDict):
     md5: str | None
     sha256: str | None
     changed: str | None  # since it was opened: "rewritten" in place, "replaced" by another file, "removed"
+    contradicted: NotRequired[list[str]]  # the operator's checksum files that are of another image
 
 
 class RefusedReport(TypedDict):
@@ -113,19 +114,24 @@ def report_refused(finding: Finding) -> RefusedReport:
     return {"place": finding.place, "trap": finding.trap, "effect": finding.effect, "mend": finding.mend}
 
 
-def report_image(entry: Entry, checksums: Checksums, changed: str | None) -> ImageReport:
+def report_image(
+    entry: Summed, checksums: Checksums, changed: str | None, contradicted: Sequence[str] = ()
+) -> ImageReport:
     """An image at this moment."""
     sums = checksums.known(entry.name)
-    return {
+    report: ImageReport = {
         "name": entry.name,
         "format": entry.format,
-        "bytes": entry.image.size,
+        "bytes": entry.size,
         "target": entry.target,
         "hashed": checksums.hashed(entry.name),
         "md5": sums.md5 if sums else None,
         "sha256": sums.sha256 if sums else None,
         "changed": changed,
     }
+    if contradicted:
+        report["contradicted"] = list(contradicted)
+    return report
 
 
 def report_machine(

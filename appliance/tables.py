@@ -21,6 +21,7 @@ from appliance.report import (
     StepReport,
 )
 from appliance.stage import FINAL_STAGES, Stage
+from appliance.sumfiles import MEND_CHECKSUM
 
 GAP = 2  # columns between columns
 READABLE = 9  # columns that a loader or root needs at least to be recognised: "pxelinux", "nbd name"
@@ -181,9 +182,11 @@ def _hints(machines: Iterable[MachineReport]) -> list[Text]:
     return [_hint(names, hint) for (_, hint), names in most_first]
 
 
-def _image_notices(images: Iterable[ImageReport]) -> list[Text]:
+def _image_notices(images: Sequence[ImageReport]) -> list[Text]:
     """A line for each image whose file changed, and one for checksums that are being made."""
     notices = [Text(f"{i['name']}: {i['changed']}; {REMEDIES[i['changed']]}", ALARM) for i in images if i["changed"]]
+    wrong = ((i["name"], file) for i in images for file in i.get("contradicted", ()))
+    notices += [Text(f"{file} is not the checksum of {name}; {MEND_CHECKSUM}", ALARM) for name, file in wrong]
     missing = [image for image in images if image["sha256"] is None]
     if reading := [image for image in missing if image["hashed"]]:
         name, done, size = reading[0]["name"], reading[0]["hashed"], reading[0]["bytes"]

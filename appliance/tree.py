@@ -15,24 +15,22 @@ from appliance.catalog import Catalog, Entry
 from appliance.checksums import Checksums
 from appliance.deployment.choices import TREE_INITRDS
 from appliance.kiwi.finding import Finding
-from appliance.kiwi.names import NO_VERSION, mac_asked_for, split_name
+from appliance.kiwi.names import mac_asked_for
 from appliance.kiwi.publisher import Publisher
-from appliance.kiwi.sums import checksum_line
 from appliance.loaders import find_loader_file
 from appliance.members import Members
 from appliance.menus.ipxe import render_ipxe
 from appliance.menus.model import Menu
 from appliance.menus.pxelinux import parse_pxelinux, render_pxelinux
-from appliance.names import STATE, UPLOADS, normalise, split_inside
+from appliance.names import IMAGES, STATE, UPLOADS, normalise, split_inside
 from appliance.plan import KERNEL_PATH, Plans
+from appliance.sumfiles import SumFiles, find_image
 from protocols.ethernet import format_mac, parse_mac
 from storage.errors import StorageError
 from storage.image import BytesImage, FileImage, Image
 from storage.squashfs import Squashfs
 
-IMAGES = "image/"
 KIWI_FILES = ("kiwi/config.", "kiwi/hardware_config.")  # in any case: clients never get such a file as it is
-SQUASHFS_SUFFIX = ".squashfs"  # by which live-boot knows that what it fetches is a file system
 PXELINUX_DEFAULT = "pxelinux.cfg/default"
 MENU_MAX = 64 << 10  # bytes of an operator's menu that are read: PXELINUX's own limit
 
@@ -71,7 +69,7 @@ class Tree:
         self._server = server
         publisher = Publisher(self._root, server=server, kept=self._root / STATE / "kiwi")
         self.answers = Answers(publisher, plans, members)
-        self._checksums = checksums
+        self.sums = SumFiles(self._root, catalog, checksums, inside=self._inside) if checksums else None
         self._own_initrd = own_initrd
         self._find_loader = find_loader
         self._prepare = prepare
@@ -92,7 +90,8 @@ class Tree:
         if self._prepare is not None and (mac := mac_asked_for(path)) is not None:
             await self._prepare(mac, client)
         # A tree may lie on a sleeping disk or another machine: looking for a file must not hold up the others.
-        found = await asyncio.to_thread(self._find, path) or await self._checksum(path)
+        made = await self.sums.open(path) if self.sums else None
+        found = _generated(made) or await asyncio.to_thread(self._find, path)
         if found is None:
             raise FileNotFoundError(name)
         return found
@@ -101,7 +100,7 @@ class Tree:
         parts = split_inside(name)
         if parts is None or not parts[0].startswith(IMAGES):
             return None
-        entry = self._image_called(parts[0].removeprefix(IMAGES))
+        entry = find_image(self._catalog, parts[0].removeprefix(IMAGES))
         return None if entry is None else (entry, parts[1])
 
     def _open_inside(self, entry: Entry, path: str) -> Image:
@@ -209,32 +208,9 @@ class Tree:
         """The errors for which configurations of the operator's are withheld from clients at present."""
         return self.answers.publisher.refused()
 
-    async def _checksum(self, path: str) -> Image | None:
-        """NAME.md5 and NAME.sha256 in KIWI's format, made from the image when the operator has none."""
-        name, _, kind = path.removeprefix(IMAGES).rpartition(".")
-        if self._checksums is None or not path.startswith(IMAGES) or kind not in ("md5", "sha256"):
-            return None
-        entry = self._image_called(name)
-        if entry is None:
-            return None
-        sums = await self._checksums.get(entry)
-        packed = await asyncio.to_thread(self._packed_size, entry.name)
-        return BytesImage(checksum_line(sums.md5 if kind == "md5" else sums.sha256, entry.image.size, packed))
-
-    def _packed_size(self, name: str) -> int | None:
-        """The bytes of the image's compressed form beside it, xz as kiwi 8 and later make it, or gz."""
-        places = [self._inside(self._root / IMAGES / f"{name}{suffix}") for suffix in (".xz", ".gz")]
-        return next((place.stat().st_size for place in places if place), None) or None
-
     def _unversioned_image(self, path: str) -> Image | None:
-        entry = self._image_called(path.removeprefix(IMAGES)) if path.startswith(IMAGES) else None
+        entry = find_image(self._catalog, path.removeprefix(IMAGES)) if path.startswith(IMAGES) else None
         return None if entry is None else entry.image
-
-    def _image_called(self, name: str) -> Entry | None:
-        """The image of this name, or that KIWI's client calls so (NAME-0), or live-boot's (NAME.squashfs)."""
-        unversioned, version = split_name(name)
-        other = unversioned if version == NO_VERSION else name.removesuffix(SQUASHFS_SUFFIX)
-        return self._catalog.get(name) or self._catalog.get(other)
 
 
 def _generated(content: bytes | None) -> Image | None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from appliance.identity import identify
 from appliance.kiwi.names import CONFIG_PREFIX, DEFAULT, FOLDER, GROUPS, MAP_PREFIX, mac_asked_for, split_name
 from appliance.kiwi.reading import CONFIG_MAX, Line, assignments, read_lines
+from appliance.memory import Memory, Sums
 from appliance.names import normalise
 
 CONFIGS_MAX = 10_000  # files of KIWI/ that are looked at: a school of ten thousand machines
@@ -92,6 +94,11 @@ class Site:
         """The path of a machine's own file, in whatever spelling of its MAC; the one with colons comes first."""
         written = [path for path in self.configs() if mac_asked_for(path) == mac]
         return min(written, key=lambda path: (path != f"{CONFIG_PREFIX}{mac.upper()}", path), default=None)
+
+    def sums_of(self, place: Path) -> Sums | None:
+        """The checksums of an image, if the appliance has made them of the file that is there now. Raises: OSError."""
+        content, sums = Memory(self.root).load().get(place.name, (None, None))
+        return sums if content is not None and content == identify(place) else None
 
     def groups(self) -> Document | None:
         """The file that says who is in which group. Raises: as read does."""

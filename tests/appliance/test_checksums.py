@@ -2,20 +2,24 @@
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
+import lzma
 import os
-from collections.abc import AsyncIterator
-from errno import EBUSY, EIO
+from collections.abc import AsyncIterator, Callable
+from errno import EBUSY, EFBIG, EIO
 from pathlib import Path
 
 import pytest
 import structlog
 
 from appliance import checksums as module
+from appliance import packed as packed_module
 from appliance.catalog import Catalog, Entry
 from appliance.changes import Changes
 from appliance.checksums import Checksums
 from appliance.memory import Memory, Sums
+from appliance.packed import PackedImage
 from storage.errors import StorageError
 
 NAMES = ("a", "b", "c")
@@ -29,7 +33,7 @@ def content(name: str) -> bytes:
 
 def expected(data: bytes) -> Sums:
     """By hashlib over the whole."""
-    return Sums(hashlib.md5(data).hexdigest(), hashlib.sha256(data).hexdigest())
+    return Sums(hashlib.md5(data).hexdigest(), hashlib.sha256(data).hexdigest(), len(data))
 
 
 class Box:
@@ -263,3 +267,71 @@ async def test_an_image_that_cannot_be_read(root: Path) -> None:
                 assert refused.value.errno == EIO
             assert await box.get("c") == expected(content("c"))
     assert [line["image"] for line in logged if line["log_level"] == "error"] == ["b", "b"]
+
+
+PACK: dict[str, Callable[[bytes], bytes]] = {"xz": lzma.compress, "gz": gzip.compress}
+
+
+def packed(box: Box, name: str) -> PackedImage:
+    """A compressed image by its file's name."""
+    return next(image for image in box.catalog.packed if image.name == name)
+
+
+@pytest.mark.parametrize("kind", PACK)
+async def test_a_compressed_image_alone_is_unpacked_for_its_sums(root: Path, kind: str) -> None:
+    """Slice by slice; of all streams that the file has, and never again after a restart."""
+    data = content("x") * 3
+    (root / f"image/x.{kind}").write_bytes(PACK[kind](data[:50]) + PACK[kind](data[50:]))
+    box = Box(root)
+    async with box.running():
+        assert await box.checksums.get(packed(box, f"x.{kind}")) == expected(data)
+        assert box.checksums.hashed(f"x.{kind}") == 0
+        await box.get("c")
+    again = Box(root)
+    assert await again.checksums.get(packed(again, f"x.{kind}")) == expected(data)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda data: data[:-9], lambda data: b"plain" + data, lambda data: b"", lambda data: data[:60] + b"?" * 20],
+)
+async def test_a_compressed_image_that_is_damaged(root: Path, spoil: Callable[[bytes], bytes]) -> None:
+    """Has no sums, and whoever asks is told."""
+    (root / "image/x.xz").write_bytes(spoil(lzma.compress(os.urandom(9000))))
+    box = Box(root)
+    async with box.running():
+        with pytest.raises(StorageError, match=r"x\.xz") as refused:
+            await box.checksums.get(packed(box, "x.xz"))
+    assert refused.value.errno == EIO
+
+
+async def test_what_unpacks_without_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is given up at a limit."""
+    monkeypatch.setattr(packed_module, "UNPACKED_MAX", 100_000)
+    (root / "image/x.gz").write_bytes(gzip.compress(bytes(400_000)))
+    box = Box(root)
+    async with box.running():
+        with pytest.raises(StorageError, match="unpacks to more than 100000 bytes") as refused:
+            await box.checksums.get(packed(box, "x.gz"))
+    assert refused.value.errno == EFBIG
+
+
+async def test_a_compressed_image_that_is_replaced(root: Path) -> None:
+    """Is unpacked again once it stays as it is."""
+    (root / "image/x.xz").write_bytes(lzma.compress(b"old"))
+    box = Box(root)
+    async with box.running():
+        assert await box.checksums.get(packed(box, "x.xz")) == expected(b"old")
+        (root / "image/.new").write_bytes(lzma.compress(b"newer"))
+        (root / "image/.new").rename(root / "image/x.xz")
+        box.look()
+        assert box.checksums.is_restless("x.xz")
+        box.look()
+        assert await box.checksums.get(packed(box, "x.xz")) == expected(b"newer")
+
+
+async def test_a_plain_image_is_read_rather_than_its_compressed_form(root: Path) -> None:
+    """Nor is a compressed initrd an image, nor what clients could not name."""
+    for name in ("a.xz", "e.initrd.xz", "with blank.xz", ".hidden.xz", "both.gz", "both.xz"):
+        (root / "image" / name).write_bytes(b"")
+    assert [image.name for image in Box(root).catalog.packed] == ["both.xz"]

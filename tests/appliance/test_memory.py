@@ -8,7 +8,7 @@ import structlog
 from appliance.identity import Identity
 from appliance.memory import Memory, Sums
 
-KNOWN = {"root": (Identity(5, 4096, 1_790_000_000_000_000_001), Sums("a" * 32, "b" * 64))}
+KNOWN = {"root": (Identity(5, 4096, 1_790_000_000_000_000_001), Sums("a" * 32, "b" * 64, 5000))}
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -16,6 +16,15 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     Memory(tmp_path).save({**KNOWN, "other": KNOWN["root"]})
     Memory(tmp_path).save(KNOWN)
     assert Memory(tmp_path).load() == KNOWN
+
+
+def test_what_was_remembered_before_compressed_images_had_sums(tmp_path: Path) -> None:
+    """Is of plain ones, whose bytes are those of their files."""
+    Memory(tmp_path).save(KNOWN)
+    file = tmp_path / ".rootwire/checksums.json"
+    file.write_text(file.read_text().replace(', "unpacked": 5000', ""))
+    ((_, sums),) = Memory(tmp_path).load().values()
+    assert sums.unpacked == 4096
 
 
 def test_nothing_is_remembered_at_first(tmp_path: Path) -> None:

@@ -315,6 +315,14 @@ def test_checksums_in_the_making_are_shown(lab: Lab) -> None:
     assert lines(machines_view(lab.report(), console), console)[0] == "checksums of b: 45% of 1.0 kB, then of 1 more"
 
 
+def test_a_wrong_checksum_is_shown_with_what_to_do(lab: Lab) -> None:
+    """It is the operator's own file."""
+    lab.images = [{**image("a", sha256="x"), "contradicted": ["image/a.md5"]}]
+    console = screen(200)
+    first = lines(machines_view(lab.report(), console), console)[0]
+    assert first.startswith("image/a.md5 is not the checksum of a; copy the image again")
+
+
 def test_a_changed_image_is_shown_with_what_to_do(lab: Lab) -> None:
     """Until it is as it was."""
     lab.images = [image("a", sha256="x", changed="replaced")]

@@ -1,6 +1,7 @@
 """Traps of what a configuration names: files that are not there, and ones that don't fit."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -45,21 +46,28 @@ def image_path_in_name(document: Document, site: Site) -> Iterator[Complaint]:
 def checksum_of_another_image(document: Document, site: Site) -> Iterator[Complaint]:
     """A pair of which one half was replaced makes clients loop, or install again."""
     for image in _images(document):
-        plain, place = site.find(image.path), site.find(f"{image.path}.md5")
-        if plain is None or place is None:
-            continue
-        effect = ""
-        with place.open("rb") as file:
-            try:
-                told = parse_checksum_line(file.read(LINE_MAX)).size
-            except ValueError as refusal:
-                effect = f"{image.path}.md5 {refusal}"
-            else:
-                effect = (
-                    "" if told == plain.stat().st_size else f"{image.path}.md5 tells of {told} bytes: it never ends"
-                )
-        if effect:
-            yield error(document.line_of("IMAGE"), effect, "remove that .md5: it is made from the image")
+        for kind in ("md5", "sha256"):
+            name, place = f"{image.path}.{kind}", site.find(f"{image.path}.{kind}")
+            effect = None if place is None else _contradiction(place, site.find(image.path), kind, site)
+            if effect is not None:
+                yield error(document.line_of("IMAGE"), f"{name} {effect}", "remove it: it is made from the image")
+
+
+def _contradiction(place: Path, plain: Path | None, kind: str, site: Site) -> str | None:
+    """What a checksum file says that is not so; None: nothing. The sum itself is compared where it was made before."""
+    with place.open("rb") as file:
+        try:
+            told = parse_checksum_line(file.read(LINE_MAX))
+        except ValueError as refusal:
+            return str(refusal)
+    if plain is None:
+        return None
+    if told.size != plain.stat().st_size:
+        return f"tells of {told.size} bytes: it never ends"
+    sums = site.sums_of(plain)
+    if sums is not None and told.digest != getattr(sums, kind):
+        return "is not the checksum of that image: clients load it again and again"
+    return None
 
 
 def image_larger_than_ramdisk(document: Document, site: Site) -> Iterator[Complaint]:

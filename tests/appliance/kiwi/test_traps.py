@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from appliance.identity import identify
 from appliance.kiwi.finding import Finding, Level
 from appliance.kiwi.linter import check_tree
 from appliance.kiwi.site import Site
+from appliance.memory import Memory, Sums
 from tests.appliance.kiwi.conftest import MAC_CONFIG, Caught, Write
 
 RAM = "IMAGE='/dev/ram1;a;1;10.0.0.1;4096'\n"
@@ -66,6 +68,21 @@ def test_checksum_of_another_image(caught: Caught, told: str, is_caught: bool) -
     sums = f"{hashlib.md5(b'1234').hexdigest()} {told}\n"
     found = caught("checksum-of-another-image", RAM, **{"image__a-1": "1234", "image__a-1.md5": sums})
     assert error(found, 1, "made from the image") if is_caught else not found
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_checksum_of_another_image_by_its_bytes(caught: Caught, tmp_path: Path, kind: str) -> None:
+    """As far as the appliance has read the image, of which the file is still the same."""
+    own = f"{'c' * (32 if kind == 'md5' else 64)} 1 4\n"
+    files = {"image__a-1": "1234", f"image__a-1.{kind}": own}
+    assert not caught("checksum-of-another-image", RAM, **files)
+    content = identify(tmp_path / "image/a-1")
+    assert content is not None
+    Memory(tmp_path).save({"a-1": (content, Sums("a" * 32, "b" * 64, 4))})
+    assert error(caught("checksum-of-another-image"), 1, f"image/a-1.{kind} is not the checksum of that image")
+    (tmp_path / "image/a-1").write_text("12345")
+    (tmp_path / f"image/a-1.{kind}").write_text(own.replace("1 4", "1 5"))
+    assert not caught("checksum-of-another-image")
 
 
 # Items 4, 13, 15, 16: the menu.
