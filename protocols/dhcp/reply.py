@@ -156,6 +156,8 @@ def _options(packet: Packet, kind: MessageType, address: str, offer: Offer, boot
     options[Option.VENDOR_CLASS] = HTTP_CLASS if offer.flow == "http" else PXE_CLASS
     if boot_file:  # else it is the flow's point to say no more than where port 4011 is; the header names us too (D-4)
         options[Option.SERVER_NAME] = address.encode()
+    if Option.TFTP_SERVER in packet.options.get(Option.REQUESTED_OPTIONS, b""):  # some look nowhere else (D-16)
+        options[Option.TFTP_SERVER] = IPv4Address(address).packed
     return options
 
 

@@ -72,6 +72,7 @@ class Option(IntEnum):
     REQUESTED_ADDRESS = 50
     MESSAGE_TYPE = 53
     SERVER_ID = 54
+    REQUESTED_OPTIONS = 55
     MAX_MESSAGE_SIZE = 57
     VENDOR_CLASS = 60
     CLIENT_ID = 61
@@ -82,6 +83,7 @@ class Option(IntEnum):
     ARCHITECTURE = 93
     NETWORK_INTERFACE = 94
     CLIENT_UUID = 97
+    TFTP_SERVER = 150  # RFC 5859
     IPXE = 175
     END = 255
 

@@ -206,6 +206,13 @@ def test_offer_for_http_boot() -> None:
     assert offered.file == b"http://10.77.0.2/boot.efi"
 
 
+def test_tftp_server_for_who_asks_for_it() -> None:
+    """Some firmware, and phones, look for us in option 150 alone (D-16); nobody else is sent it."""
+    asking: dict[int, bytes] = {**DISCOVER.options, Option.REQUESTED_OPTIONS: b"\x42\x96"}
+    assert offer(replace(DISCOVER, options=asking)).options[Option.TFTP_SERVER] == bytes((10, 77, 0, 2))
+    assert Option.TFTP_SERVER not in offer(DISCOVER).options
+
+
 def test_offer_with_a_banner() -> None:
     """Raspberry Pi's ROM reads its own name in the menu of an offer that is complete otherwise (D-27)."""
     offered = offer(DISCOVER, Offer("loader", banner="Raspberry Pi Boot"))
