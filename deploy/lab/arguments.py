@@ -20,6 +20,7 @@ examples:
   sudo deploy/run --clients 1 --firmware uefi --root ram
   sudo deploy/run --loss 10                             one packet in ten lost, each way
   sudo deploy/run --server peers                        the same two, booted by dnsmasq, nbd-server and vblade
+  sudo deploy/run --arm relay --root nbd                clients in another network, behind a DHCP relay
   sudo deploy/run --clients 1 --keep                    leave the lab and the appliance up afterwards, until Ctrl-C
 
 The demo tree, the logs and the clients' consoles are kept in .demo/ at the repository root.
@@ -37,6 +38,7 @@ class Arguments:
     files: int
     bios_loader: Literal["auto", "pxelinux", "ipxe"]
     server: Literal["rootwire", "peers"]
+    arm: Literal["plain", "relay", "two-dhcp"]
     keep: bool
 
 
@@ -80,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("rootwire", "peers"),
         default="rootwire",
         help="who serves: rootwire, or dnsmasq, nbd-server and vblade to compare it with (default: rootwire)",
+    )
+    add(
+        "--arm",
+        choices=("plain", "relay", "two-dhcp"),
+        default="plain",
+        help="the network: plain, the clients behind a DHCP relay and router, or two DHCP servers (default: plain)",
     )
     add("--keep", action="store_true", help="leave lab and appliance up afterwards, until Ctrl-C")
     return parser

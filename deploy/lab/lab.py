@@ -13,9 +13,10 @@ from typing import Protocol, Self
 
 from deploy.lab.client import Client, qemu_command, run_client
 from deploy.lab.errors import LabError
-from deploy.lab.network import ADVERTISED_PREFIX, DHCP_RANGE, Network
+from deploy.lab.network import Arm, Network
 from deploy.lab.plan import ClientPlan, bearable
 from deploy.lab.process import start, stop
+from deploy.lab.routers import router_commands
 from deploy.lab.server import BootServer, BootSettings, Rootwire, write_config
 
 POLL_INTERVAL = 0.5  # seconds between looks at the appliance's timeline
@@ -46,6 +47,7 @@ class LabSettings:
 
     loss: int = 0  # per cent of packets lost, each way
     limit: float = BOOT_LIMIT  # seconds each client gets; with loss it gets LOSSY_BOOT_LIMIT
+    arm: Arm = "plain"
     boot: BootSettings = field(default_factory=BootSettings)
 
 
@@ -90,11 +92,11 @@ class Lab:
         self.folder = folder
         self.plans = list(plans)
         self.settings = settings or LabSettings()
-        self.network = Network(max(plan.number for plan in plans) + 1, loss=self.settings.loss)
+        self.network = Network(max(plan.number for plan in plans) + 1, loss=self.settings.loss, arm=self.settings.arm)
         self.root = folder / "tree"
         self.server = make_server(self.network, self.root, folder / "rootwire.toml", folder / "rootwire.log")
         self._tree = tree
-        self._router: Process | None = None
+        self._routers: list[Process] = []
         self._stack = ExitStack()
 
     async def __aenter__(self) -> Self:
@@ -103,7 +105,8 @@ class Lab:
         write_config(self.folder / "rootwire.toml", self.plans, self.settings.boot)
         self._stack.enter_context(self.network)
         try:
-            self._router = await start(self._router_command(), namespace=self.network.router)
+            for namespace, command in router_commands(self.network, self.folder):
+                self._routers.append(await start(command, namespace=namespace))
             await self.server.start()
         except BaseException:
             await self._close()
@@ -164,22 +167,12 @@ class Lab:
                 client.story = story
                 on_change(client)
 
-    def _router_command(self) -> list[str]:
-        """A plain DHCP server as a home router has it: addresses and nothing about booting."""
-        return [
-            *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--bind-interfaces"),
-            *("--interface=eth0", f"--dhcp-range={DHCP_RANGE}", f"--dhcp-leasefile={self.folder / 'leases'}"),
-            *("--enable-ra", f"--dhcp-range={ADVERTISED_PREFIX}"),
-            *(f"--log-facility={self.folder / 'router.log'}", "--pid-file="),
-            *("--user=root", "--group=root"),  # a change of either would undo the kernel's promise to end it with us
-        ]
-
     async def _close(self) -> None:
         """Stop what runs, by pid, then take the network away from under nobody."""
         try:
             await self.server.stop()
-            if self._router is not None:
-                await stop(self._router)
+            for router in self._routers:
+                await stop(router)
         finally:
             self._stack.close()
         for leftover in self.folder.glob("*.vars"):

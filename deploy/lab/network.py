@@ -8,6 +8,9 @@
     10.77.0.2   10.77.0.1
     appliance   plain DHCP
 
+With the arm "relay" the taps are on a bridge of their own, 10.78.0.0/24, behind a host that routes and relays DHCP to
+both servers (quirks D-2); with "two-dhcp" a second plain DHCP server stands beside the first (D-28).
+
 The names carry the process id and a number, so labs run side by side. There is no route out of any of them.
 """
 
@@ -22,11 +25,16 @@ from deploy.lab.errors import LabError
 ROUTER_ADDRESS = "10.77.0.1"
 BOX_ADDRESS = "10.77.0.2"
 LAN_ADDRESS = "10.77.0.3"
-DHCP_RANGE = "10.77.0.50,10.77.0.250,255.255.255.0,1h"
+RELAY_ADDRESS = "10.77.0.4"  # its face to the servers
+SECOND_ROUTER_ADDRESS = "10.77.0.5"
+CLIENTS_GATEWAY = "10.78.0.1"  # the relay's face to the clients, and its giaddr
+CLIENTS_NETWORK = "10.78.0.0/24"
+CLIENTS_GATEWAY_V6 = "fd00:78::1"
+
+Arm = Literal["plain", "relay", "two-dhcp"]
 
 # The router advertises an IPv6 prefix, as routers do. Without one iPXE waits 13 s in vain before it goes on.
 ROUTER_ADDRESS_V6 = "fd00:77::1"
-ADVERTISED_PREFIX = "fd00:77::,ra-only,64,1h"
 
 _numbers = itertools.count()
 
@@ -50,11 +58,12 @@ def _run(command: list[str], given: str | None = None) -> None:
 class Network:
     """One LAN, up inside `with`; everything in it is removed at the end."""
 
-    def __init__(self, taps: int, *, loss: int = 0) -> None:
+    def __init__(self, taps: int, *, loss: int = 0, arm: Arm = "plain") -> None:
         """`taps` is how many clients can be plugged in; `loss` is per cent lost each way at the box's port."""
         self.name = f"rw{os.getpid()}x{next(_numbers)}"
         self._taps = taps
         self._loss = loss
+        self.arm: Arm = arm
 
     @property
     def lan(self) -> str:
@@ -71,12 +80,30 @@ class Network:
         """The namespace of the plain DHCP server."""
         return f"{self.name}-router"
 
+    @property
+    def relay(self) -> str:
+        """The namespace of the arm's DHCP relay."""
+        return f"{self.name}-relay"
+
+    @property
+    def second_router(self) -> str:
+        """The namespace of the arm's second DHCP server."""
+        return f"{self.name}-router2"
+
+    @property
+    def namespaces(self) -> list[str]:
+        """All there are."""
+        arms = {"plain": [], "relay": [self.relay], "two-dhcp": [self.second_router]}
+        return [self.lan, self.box, self.router, *arms[self.arm]]
+
     def __enter__(self) -> Self:
         try:
-            for namespace in (self.lan, self.box, self.router):
+            for namespace in self.namespaces:
                 _run(["ip", "netns", "add", namespace])
             for namespace, commands in self._commands().items():
                 _run(["ip", "-n", namespace, "-batch", "-"], commands)
+            if self.arm == "relay":
+                _run(["ip", "netns", "exec", self.relay, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
             if self._loss:
                 self.set_loss(self._loss)
         except BaseException:
@@ -106,26 +133,48 @@ class Network:
             "link set br0 up",
             f"addr add {LAN_ADDRESS}/24 dev br0",
         ]
-        for host, namespace in (("box", self.box), ("router", self.router)):
+        hosts = {"box": self.box, "router": self.router}
+        if self.arm == "relay":
+            hosts["relay"] = self.relay
+        elif self.arm == "two-dhcp":
+            hosts["router2"] = self.second_router
+        for host, namespace in hosts.items():
             bridge += [
                 f"link add v{host} type veth peer name eth0 netns {namespace}",
                 f"link set v{host} master br0 up",
             ]
+        clients = "br0"
+        if self.arm == "relay":
+            clients = "br1"
+            bridge += [
+                "link add br1 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+                "link set br1 up",
+                f"link add vclients type veth peer name eth1 netns {self.relay}",
+                "link set vclients master br1 up",
+            ]
         for number in range(self._taps):
-            bridge += [f"tuntap add tap{number} mode tap", f"link set tap{number} master br0 up"]
+            bridge += [f"tuntap add tap{number} mode tap", f"link set tap{number} master {clients} up"]
         # One packet on the wire is one packet to lose: without it a burst of 64 KiB would be lost as a whole.
         single = ["link set eth0 gso_max_segs 1"] if self._loss else []
         addresses = [f"addr add {ROUTER_ADDRESS}/24 dev eth0", f"addr add {ROUTER_ADDRESS_V6}/64 dev eth0 nodad"]
-        return {
-            self.lan: _lines(bridge),
-            self.box: _lines(["link set lo up", *single, "link set eth0 up", f"addr add {BOX_ADDRESS}/24 dev eth0"]),
-            self.router: _lines([*("link set lo up", "link set eth0 up"), *addresses]),
+        up = ["link set lo up", "link set eth0 up"]
+        back = [f"route add {CLIENTS_NETWORK} via {RELAY_ADDRESS}"] if self.arm == "relay" else []
+        commands = {
+            self.lan: bridge,
+            self.box: ["link set lo up", *single, "link set eth0 up", f"addr add {BOX_ADDRESS}/24 dev eth0", *back],
+            self.router: [*up, *addresses, *back],
         }
+        if self.arm == "relay":
+            faces = [f"addr add {CLIENTS_GATEWAY}/24 dev eth1", f"addr add {CLIENTS_GATEWAY_V6}/64 dev eth1 nodad"]
+            commands[self.relay] = [*up, f"addr add {RELAY_ADDRESS}/24 dev eth0", "link set eth1 up", *faces]
+        elif self.arm == "two-dhcp":
+            commands[self.second_router] = [*up, f"addr add {SECOND_ROUTER_ADDRESS}/24 dev eth0"]
+        return {namespace: _lines(lines) for namespace, lines in commands.items()}
 
     def _remove(self) -> None:
         listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
         present = {line.split()[0] for line in listed.splitlines() if line.strip()}
-        for namespace in (self.lan, self.box, self.router):
+        for namespace in self.namespaces:
             if namespace in present:
                 _run(["ip", "netns", "del", namespace])
 

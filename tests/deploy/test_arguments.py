@@ -13,9 +13,11 @@ def test_no_arguments_mean_two_mixed_clients() -> None:
 
 def test_every_argument_is_taken() -> None:
     """Each option ends up in its own field."""
+    rest = ["--keep", "--arm", "relay"]
     clients = ["--clients", "16", "--firmware", "uefi", "--root", "ram"]
-    arguments = parse_arguments([*clients, "--loss", "10", "--files", "20", "--bios-loader", "pxelinux", "--keep"])
+    arguments = parse_arguments([*clients, "--loss", "10", "--files", "20", "--bios-loader", "pxelinux", *rest])
     assert (arguments.clients, arguments.firmware, arguments.root) == (16, "uefi", "ram")
+    assert arguments.arm == "relay"
     assert (arguments.loss, arguments.files, arguments.bios_loader, arguments.keep) == (10, 20, "pxelinux", True)
 
 
@@ -31,6 +33,7 @@ def test_every_argument_is_taken() -> None:
         "--loss 1.5",
         "--firmware arm",
         "--root nfs",
+        "--arm vlan",
         "--cli 3",
         "surplus",
     ],

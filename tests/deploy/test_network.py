@@ -6,7 +6,7 @@ import time
 import pytest
 
 from deploy.lab.errors import LabError
-from deploy.lab.network import BOX_ADDRESS, ROUTER_ADDRESS, Network
+from deploy.lab.network import BOX_ADDRESS, CLIENTS_GATEWAY, ROUTER_ADDRESS, SECOND_ROUTER_ADDRESS, Network
 
 pytestmark = pytest.mark.root
 
@@ -63,6 +63,20 @@ def test_two_labs_stand_side_by_side() -> None:
     with Network(1) as one, Network(1) as other:
         assert one.name != other.name
         assert {one.box, other.box} <= namespaces()
+
+
+def test_behind_a_relay() -> None:
+    """Both servers know the way to the clients' network, and the relay forwards."""
+    with Network(1, arm="relay") as network:
+        assert reaches(network.box, CLIENTS_GATEWAY)
+        assert reaches(network.router, CLIENTS_GATEWAY)
+
+
+def test_two_dhcp_servers() -> None:
+    """The second is on the LAN too."""
+    with Network(1, arm="two-dhcp") as network:
+        assert reaches(network.box, SECOND_ROUTER_ADDRESS)
+        assert network.second_router in namespaces()
 
 
 def test_nothing_is_left_behind() -> None:

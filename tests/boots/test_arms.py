@@ -1,0 +1,50 @@
+"""Networks that are not one plain LAN: clients behind a DHCP relay, and two DHCP servers."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.demo.tree import DemoTree
+from deploy.lab.client import Client
+from deploy.lab.lab import Lab, LabSettings
+from deploy.lab.network import Arm
+from deploy.lab.plan import ClientPlan
+from deploy.lab.server import BootSettings
+from tests.boots.verdict import assert_booted, describe, stages_of
+
+pytestmark = [pytest.mark.root, pytest.mark.qemu]
+
+FILES = 20
+BootIn = Callable[[Arm, ClientPlan], tuple[Client, str]]
+
+
+@pytest.fixture
+def boot_in(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> BootIn:
+    """A function that boots one client in a network of this kind; what the first DHCP server gave goes with it."""
+
+    def boot(arm: Arm, plan: ClientPlan) -> tuple[Client, str]:
+        async def run() -> tuple[Client, str]:
+            settings = LabSettings(arm=arm, boot=BootSettings(files=FILES))
+            async with Lab(lab_folder(), demo_tree, [plan], settings) as lab:
+                [client] = await lab.boot()
+                return client, (lab.folder / "router.leases").read_text()
+
+        return asyncio.run(run())
+
+    return boot
+
+
+def test_behind_a_relay(boot_in: BootIn, server_md5: Callable[[int], str]) -> None:
+    """DHCP by way of the relay's address, all else routed; AoE alone cannot come so far (quirks D-2, A-7)."""
+    client, leases = boot_in("relay", ClientPlan(0, "bios", "nbd"))
+    assert_booted(client, server_md5(FILES))
+    assert f"{client.plan.mac} 10.78.0." in leases, describe(client)
+
+
+def test_two_dhcp_servers(boot_in: BootIn, server_md5: Callable[[int], str]) -> None:
+    """Whichever of them firmware takes, it takes our offer beside (quirks D-28)."""
+    client, _ = boot_in("two-dhcp", ClientPlan(0, "uefi", "ram"))
+    assert_booted(client, server_md5(FILES))
+    assert "offered" in stages_of(client)
