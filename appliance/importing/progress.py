@@ -33,7 +33,8 @@ class Bar:
 
     def step(self, what: str, total: int | None) -> None:
         """The next step, of so many bytes where that is known."""
-        self._progress.reset(self._task, description=what, total=total)
+        self._progress.remove_task(self._task)  # resetting it could not take back a total
+        self._task = self._progress.add_task(what, total=total)
 
     def advance(self, count: int) -> None:
         """So many bytes more are done."""

@@ -1,5 +1,6 @@
 """What KIWI builds, imported: what is in the tree then, and what is refused."""
 
+import lzma
 import os
 import signal
 import subprocess
@@ -191,6 +192,35 @@ def test_two_imports_at_once(tree: Path, tmp_path: Path, run_import: Import) -> 
             run_import(*paths)
         other.communicate(b"\n")
     run_import(*paths)
+
+
+FULL = """
+import sys
+from appliance.importing import staging
+staging.RESERVE = 0
+from appliance.cli import main
+main()
+"""
+
+
+@pytest.mark.root
+def test_a_disk_that_becomes_full(tree: Path, tmp_path: Path) -> None:
+    """Of an image without a checksum nobody knows how much it unpacks to: what was written of it is gone then."""
+    image = IMAGE[:4096] + bytes(20 << 20)
+    files = {f"{NAME}.xz": lzma.compress(image), f"{NAME}.initrd": INITRD, f"{NAME}.kernel": KERNEL}
+    paths = write(tmp_path / "set", files)
+    (tree / "image").mkdir()
+    steps = 'mount -t tmpfs -o size=8m full "$1" && shift && { "$@"; echo "status $?"; ls -A "$TREE/image"; }'
+    command = [sys.executable, "-c", FULL, "import", "--root", str(tree), *map(str, paths)]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", steps, "sh", str(tree / "image"), *command],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "TREE": str(tree)},
+    )
+    assert done.stdout == "status 2\n"
+    assert done.stderr.startswith(f"rootwire: {tree / 'image'} has no room for it: make room there")
 
 
 KILLED = """
