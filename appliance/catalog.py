@@ -1,9 +1,9 @@
 """The images in image/: which files are images, under which export name, shelf and slot they are served.
 
 Every file there that is no checksum, no rule file, not compressed and does not belong to another is a read-only NBD
-export under its file name and
-an AoE target in name order: e0.1, e0.2, ... A file that no boot can use is said so at once, not when a client hangs on
-it. What a squashfs holds can be had file by file.
+export under its file name and an AoE target in name order: e0.1, e0.2, ... A file that no boot can use is said so at
+once, not when a client hangs on it; one that is still being copied is none yet. What a squashfs holds can be had file
+by file.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from appliance import arrivals
 from appliance.deployment import beside
 from appliance.errors import OperatorError
 from appliance.identity import Identity, identify
@@ -168,9 +169,15 @@ class Catalog:
         return self._entries.get(name)
 
     def load(self) -> None:
-        """Open every image there is. Raises: OperatorError for the first file that is none."""
+        """Open every image there is, but those that are still being copied, which come later.
+
+        Raises: OperatorError for the first file that is none.
+        """
         _, complaints = self.refresh()
         for name, why in complaints.items():
+            if why == arrivals.WHY:
+                log.warning("image_ignored", image=name, reason=why)
+                continue
             raise OperatorError(
                 f"image {self._folder / name} {why}",
                 "finish copying it, move it out of image/, or name it in [boot] raw_images to serve it as it is",
@@ -238,8 +245,9 @@ class Catalog:
         alone = sorted(name for name in names if name not in self._entries and not name.endswith(beside.SUFFIXES))
         for name in alone[: self._limits.max_images]:
             for place in self.packed_forms(name)[:1]:
-                with contextlib.suppress(OSError):  # gone since
-                    if (identity := identify(place)) is not None:
+                with contextlib.suppress(OSError), place.open("rb") as file:  # else it is gone since
+                    identity = identify(file.fileno())
+                    if identity is not None and not arrivals.is_arriving(file.fileno()):
                         yield PackedImage(place.name, place, identity)
 
     def _open(self, name: str) -> Entry:
@@ -254,6 +262,8 @@ class Catalog:
     def _look_at(self, name: str) -> tuple[FileImage, Identity | None, str]:
         try:
             image = FileImage(self._folder / name)
+            if arrivals.is_arriving(image.fileno()):
+                raise NotAnImageError(arrivals.WHY)
             return image, identify(image.fileno()), "raw" if name in self._raw else recognise(image)
         except (OSError, StorageError) as failure:
             raise NotAnImageError(f"can't be read: {failure}") from failure

@@ -137,7 +137,8 @@ class SumFiles:
         if place is None:
             return None
         with place.open("rb") as file:
-            return OwnFile(file.read(LINE_MAX), os.fstat(file.fileno()).st_ctime_ns)
+            text = file.read(LINE_MAX)  # nothing: it is being copied
+            return OwnFile(text, os.fstat(file.fileno()).st_ctime_ns) if text else None
 
     def _tell(self, image: Summed, kind: str, text: bytes) -> None:
         if self._wrong.get((image.name, kind)) != text:

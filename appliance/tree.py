@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from appliance import arrivals
 from appliance.answers import Answers
 from appliance.catalog import Catalog, Entry
 from appliance.checksums import Checksums
@@ -151,7 +152,10 @@ class Tree:
         if place is None:
             return None
         try:
-            return FileImage(place)
+            image = FileImage(place)
+            if path.startswith(IMAGES) and arrivals.is_arriving(image.fileno()):
+                raise FileNotFoundError(f"{path} {arrivals.WHY}")
+            return image
         except StorageError as refusal:  # a pipe, a socket, a device that is no disk
             raise PermissionError(str(refusal)) from refusal
 
