@@ -14,25 +14,26 @@ from pathlib import Path
 import pytest
 
 from protocols.datagram import udp_socket
-from protocols.dhcp.endpoint import BootServerAsked, DhcpEvent, Offer, Offered, ProxyDhcpServer
-from protocols.dhcp.reply import CLIENT_PORT, EVERYONE, SERVER_PORT
-from protocols.dhcp.wire import MessageType, Op, Option, Packet, build_packet, parse_packet
+from protocols.dhcp.endpoint import BootServerAsked, DhcpEvent, Flow, MenuItem, Offer, Offered, ProxyDhcpServer
+from protocols.dhcp.reply import SERVER_PORT
 from tests.protocols.dhcp.lan import BOX, Lan, inside
 from tests.protocols.dhcp.vectors import write_capture
 
 BOOT_FILE = "loader.bin"
+OTHER_FILE = "other.bin"
 UUID = "12345678-9abc-def0-1122-334455667788"
 MAC = "52:54:00:77:00:01"
 OVMF = Path("/usr/share/OVMF")
 ABOUT = {
     "ipxe-rom": "The iPXE ROM of QEMU's virtio card on BIOS (Debian 12: ipxe-qemu), given one complete offer",
     "ipxe-rom-4011": "The same ROM, given an offer without option 43 and boot file: then it asks the boot server",
+    "ipxe-rom-menu": "The same ROM, given a boot menu of two items: it asks for the first on port 4011",
     "ovmf": "OVMF (Debian 12), given one complete offer",
     "ovmf-4011": "OVMF, given an offer without option 43 and boot file: then it asks the boot server",
+    "ovmf-menu": "OVMF, given a boot menu of two items: it asks for the first on port 4011",
 }
 PATIENCE = 150  # seconds; under software emulation on a busy machine OVMF takes its time to the first DISCOVER
 ETH_P_IP = 0x0800
-UNUSED_PORT = 1067  # puts the server's ProxyDHCP half out of hearing
 pytestmark = [pytest.mark.root, pytest.mark.qemu, pytest.mark.parametrize("firmware", ["ipxe-rom", "ovmf"])]
 
 Tool = Callable[[str], str]
@@ -43,19 +44,21 @@ async def test_complete_offer(lan: Lan, tmp_path: Path, tool: Tool, firmware: st
     events: list[DhcpEvent] = []
     command = machine(lan, tool("qemu-system-x86_64"), firmware, tmp_path)
     with recorded(lan, firmware):
-        async with running(*lan.dhcp_server(tool("dnsmasq"), tmp_path)), serving(lan, SERVER_PORT, events):
+        async with running(*lan.dhcp_server(tool("dnsmasq"), tmp_path)), serving(lan, Offer(BOOT_FILE), events):
             assert await first_tftp_name(lan, command) == BOOT_FILE
     assert {(each.request.mac, each.request.uuid) for each in events if isinstance(each, Offered)} == {(MAC, UUID)}
     assert [each for each in events if isinstance(each, BootServerAsked)] == []
 
 
-async def test_boot_server(lan: Lan, tmp_path: Path, tool: Tool, firmware: str) -> None:
-    """A machine that is only told where the boot server is gets its boot file on port 4011."""
+@pytest.mark.parametrize("flow", ["binl", "menu"])
+async def test_boot_server(lan: Lan, tmp_path: Path, tool: Tool, firmware: str, flow: Flow) -> None:
+    """A machine that is only told where the boot server is, or given a menu, gets its boot file on port 4011."""
     events: list[DhcpEvent] = []
     command = machine(lan, tool("qemu-system-x86_64"), firmware, tmp_path)
-    with recorded(lan, f"{firmware}-4011"):
+    menu = (MenuItem("First", BOOT_FILE), MenuItem("Second", OTHER_FILE)) if flow == "menu" else ()
+    with recorded(lan, f"{firmware}-{'4011' if flow == 'binl' else flow}"):
         plain_dhcp = running(*lan.dhcp_server(tool("dnsmasq"), tmp_path))
-        async with plain_dhcp, serving(lan, UNUSED_PORT, events), pointing_to_boot_server(lan):
+        async with plain_dhcp, serving(lan, Offer(BOOT_FILE, flow, menu), events):
             assert await first_tftp_name(lan, command) == BOOT_FILE
     asked = [each for each in events if isinstance(each, BootServerAsked)]
     assert {(each.request.mac, each.request.via) for each in asked} == {(MAC, "4011")}
@@ -102,43 +105,13 @@ async def background(work: asyncio.Future[None]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def serving(lan: Lan, port: int, events: list[DhcpEvent]) -> AsyncIterator[None]:
-    """Our server in the box, offering everyone BOOT_FILE; ProxyDHCP on `port`, the boot server on 4011."""
-    server = ProxyDhcpServer(plan=lambda request: Offer(BOOT_FILE), report=events.append)
+async def serving(lan: Lan, offer: Offer, events: list[DhcpEvent]) -> AsyncIterator[None]:
+    """Our server in the box, with one offer for everyone."""
+    server = ProxyDhcpServer(plan=lambda request: offer, report=events.append)
     with inside(lan.box):
-        await server.bind("eth0", BOX, port=port)
+        await server.bind("eth0", BOX)
     async with background(asyncio.ensure_future(server.run())):
         yield
-
-
-@asynccontextmanager
-async def pointing_to_boot_server(lan: Lan) -> AsyncIterator[None]:
-    """A proxy that leaves out of its offers what makes them complete, as PXE 2.1 §2.2.3 has it: go to port 4011."""
-    loop = asyncio.get_running_loop()
-    with inside(lan.box):
-        ears = udp_socket(EVERYONE, SERVER_PORT, interface="eth0")
-        mouth = udp_socket(BOX, SERVER_PORT, interface="eth0", broadcast=True)
-
-    async def point() -> None:
-        while True:
-            request = parse_packet(await loop.sock_recv(ears, 2048))
-            if request.options[Option.MESSAGE_TYPE] == bytes((MessageType.DISCOVER,)):
-                await loop.sock_sendto(mouth, build_packet(pointer(request)), (EVERYONE, CLIENT_PORT))
-
-    with ears, mouth:
-        async with background(asyncio.ensure_future(point())):
-            yield
-
-
-def pointer(request: Packet) -> Packet:
-    """An offer that only says where the boot server is."""
-    options: dict[int, bytes] = {
-        Option.MESSAGE_TYPE: bytes((MessageType.OFFER,)),
-        Option.SERVER_ID: socket.inet_aton(BOX),
-        Option.CLIENT_UUID: request.options[Option.CLIENT_UUID],
-        Option.VENDOR_CLASS: b"PXEClient",
-    }
-    return Packet(op=Op.REPLY, xid=request.xid, chaddr=request.chaddr, flags=0x8000, siaddr=BOX, options=options)
 
 
 async def first_tftp_name(lan: Lan, command: tuple[str, ...]) -> str:

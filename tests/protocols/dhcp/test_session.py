@@ -196,6 +196,17 @@ def test_item_of_the_menu(number: int, boot_file: bytes) -> None:
     assert (reply.file, reply.options[Option.VENDOR_SPECIFIC]) == (boot_file, item + b"\xff")
 
 
+@pytest.mark.parametrize("name", ["ovmf-menu", "ipxe-rom-menu"])
+def test_firmware_that_was_given_a_menu(name: str) -> None:
+    """It asks for the item that it takes by itself, and gets that one's file."""
+    menu = (MenuItem("One", "one.efi"), MenuItem("Two", "two.efi"))
+    offered = Offer("none.efi", "menu", menu)
+    source = ("10.77.0.173", 4011)
+    outcome = answer(read_capture(name)[-1], via="4011", source=source, address=BOX, plan=lambda asked: offered)
+    assert outcome.answer is not None
+    assert parse_packet(outcome.answer.datagram).file == b"one.efi"
+
+
 def test_menu_that_does_not_fit() -> None:
     """The operator is told."""
     menu = (MenuItem("x" * 250, "one.efi"),)
