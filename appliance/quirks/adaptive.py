@@ -79,6 +79,13 @@ class Adaptation:
         self._remember(mac, attempt)
         return attempt.tried.flow
 
+    def describe(self, applied: Applied) -> str:
+        """What was found out about a machine, in a few words for its timeline; nothing where nothing was."""
+        attempt = self._attempts.get(applied.request.mac) if self.is_on(applied) else None
+        if attempt is None or not self._is_of(attempt, applied) or not attempt.tried.is_worth_keeping:
+            return ""
+        return "adaptive: no flow taken up" if attempt.tried.is_exhausted else f"adaptive: {applied.flow} not taken up"
+
     def hear(self, event: DhcpEvent) -> None:
         """What a machine says by DHCP beside its DISCOVER."""
         match event:

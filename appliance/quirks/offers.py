@@ -19,7 +19,10 @@ def heed_quirks(plan: Plan, quirks: Quirks, adaptation: Adaptation) -> Plan:
     def heeding(request: BootRequest) -> Offer | Refusal:
         applied = quirks.note(request)
         flow = adaptation.discover(applied) if request.via == "67" else adaptation.flow(applied)
-        return shape_offer(plan, request, applied, flow)
+        offered = shape_offer(plan, request, applied, flow)
+        if isinstance(offered, Refusal):
+            return offered
+        return replace(offered, quirk=", ".join(filter(None, (offered.quirk, adaptation.describe(applied)))))
 
     return heeding
 
@@ -36,8 +39,7 @@ def shape_offer(plan: Plan, request: BootRequest, applied: Applied, flow: FlowNa
     offered = _other_loader(applied.effects.loader) if applied.effects.loader else plan(request)
     if isinstance(offered, Refusal):
         return offered
-    quirk = ", ".join((*applied.places, *(["adaptive"] if flow != applied.flow else [])))
-    offered = replace(offered, banner=applied.effects.banner or "", quirk=quirk)
+    offered = replace(offered, banner=applied.effects.banner or "", quirk=applied.name)
     return (
         _with_menu(offered, applied)
         if flow == "menu"

@@ -122,4 +122,13 @@ def test_flow_that_was_tried(tmp_path: Path) -> None:
     for request in (PC, replace(PC, via="4011")):
         found = plan(request)
         assert isinstance(found, Offer)
-        assert (found.flow, len(found.menu), found.quirk) == ("menu", 2, "adaptive")
+        assert (found.flow, len(found.menu), found.quirk) == ("menu", 2, "adaptive: complete not taken up")
+
+
+def test_no_flow_was_taken_up(tmp_path: Path) -> None:
+    """That is told where the machine's story is."""
+    memory = FlowMemory(tmp_path)
+    memory.save({PC.mac: Tried("complete", "complete", PC.architecture, is_exhausted=True)})
+    adaptation = Adaptation(QuirkSettings(), clock=lambda: 0.0, memory=memory)
+    found = heed_quirks(lambda asked: SNPONLY, Quirks(QuirkSettings()), adaptation)(PC)
+    assert found == replace(SNPONLY, quirk="adaptive: no flow taken up")
