@@ -88,6 +88,8 @@ def render_pxelinux(menu: Menu, *, name: str = "pxelinux.cfg/default") -> bytes:
     lines.append(f"PROMPT {int(menu.timeout > 0)}")
     if menu.timeout > 0:
         lines.append(f"TIMEOUT {round(menu.timeout * TENTHS)}")
+        # At its prompt PXELINUX shows nothing of what there is to be typed.
+        lines += [f"SAY {choice.label}: {plain(choice.title)}" for choice in menu.choices]
     for choice in menu.choices:
         lines.append(f"LABEL {choice.label}")
         if choice.title:

@@ -104,6 +104,14 @@ def test_pxelinux_waits_and_reads_its_menu_again() -> None:
     ]
 
 
+def test_pxelinux_says_what_can_be_typed() -> None:
+    """Where it waits for a person; at a prompt that nobody sees it would be noise."""
+    choices = (Choice("edge-1", "edge-1, Linux 6.1", "k"), Choice("local", "This machine's disk ${x}"))
+    shown = render_pxelinux(Menu(choices, timeout=5.0)).decode()
+    assert "SAY edge-1: edge-1, Linux 6.1\nSAY local: This machine's disk ??x?\nLABEL edge-1\n" in shown
+    assert "SAY" not in render_pxelinux(Menu(choices)).decode()
+
+
 def test_a_kernel_that_ends_like_a_boot_loader_is_still_a_kernel() -> None:
     """PXELINUX tells types by the ending after KERNEL: vmlinuz-6.1.0 would be taken for pxelinux.0's like."""
     assert b"  LINUX boot/vmlinuz-6.1.0\n" in render_pxelinux(Menu((Choice("a", kernel="boot/vmlinuz-6.1.0"),)))
