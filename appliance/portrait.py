@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from appliance.contents import describe_kind, describe_time, escape, opened
 from appliance.deployment.rules import Rule, read_rule, rule_file
-from appliance.deployment.survey import Deployment, survey
+from appliance.deployment.survey import Deployment, look_into
 from storage.squashfs import Kind, Squashfs, Summary
 
 OS_RELEASE = "/etc/os-release"
@@ -91,7 +91,7 @@ def portray(image: Path, files: Squashfs) -> Portrait:
         system=_system(files),
         kernels=_names(files, MODULES, Kind.DIRECTORY),
         boot=_boot_files(files),
-        boots=_report_boot(survey(files, read_rule(rules) if rules.exists() else Rule())),
+        boots=_report_boot(look_into(image, files, read_rule(rules) if rules.exists() else Rule()) or Deployment()),
     )
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import structlog
 
 from appliance.catalog import Catalog, Entry
-from appliance.deployment.beside import find_beside, version_beside
+from appliance.deployment.beside import version_beside
 from appliance.deployment.rules import Rule, read_rule, rule_file
-from appliance.deployment.survey import Deployment, survey, survey_beside
+from appliance.deployment.survey import Deployment, look_into
 from appliance.deployment.workshop import make_own_initrd, own_initrd_name
 from appliance.errors import OperatorError
 from appliance.initrd.errors import InitrdError
@@ -149,7 +149,8 @@ class Deployments:
     def _survey(self, entry: Entry) -> None:
         known = self._of(entry.name)
         try:
-            found = self._look_into(entry, known.rule)
+            looked = look_into(self._folder / entry.name, entry.files, known.rule, entry.format)
+            found = looked or Deployment(problem=_unreadable(entry))
         except (OSError, StorageError) as failure:
             found = Deployment(problem=f"it is damaged ({failure})")
         self._learn(entry.name, replace(known, deployment=found))
@@ -160,14 +161,6 @@ class Deployments:
         else:
             roots = {root: str(kind) for root, kind in found.ways.items()}
             log.info("image_surveyed", image=entry.name, kernel=found.kernel, initrd=found.initrd or None, roots=roots)
-
-    def _look_into(self, entry: Entry, rule: Rule) -> Deployment:
-        """What is beside an image comes before what is in it, unless its rule file says otherwise."""
-        files = entry.files
-        beside = find_beside(self._folder, entry.name)
-        if beside is not None and rule.kernel is None and rule.initrd is None:
-            return survey_beside(beside, files, entry.format)
-        return Deployment(problem=_unreadable(entry)) if files is None else survey(files, rule)
 
     def _make_own(self, entry: Entry, found: Deployment) -> None:
         began = time.monotonic()

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from appliance.config import Root
-from appliance.deployment.beside import INITRD_SUFFIX, KERNEL_SUFFIX, Beside
+from appliance.deployment.beside import INITRD_SUFFIX, KERNEL_SUFFIX, Beside, find_beside
 from appliance.deployment.finding import Kernel, find_initrds, find_kernels, find_modules, open_file, read_version
-from appliance.deployment.kinds import Kind, recognise, ways_by
+from appliance.deployment.kinds import SQUASHFS, Kind, recognise, ways_by
 from appliance.deployment.rules import OWN_INITRD, Rule
 from appliance.deployment.streams import ArchiveError
 from storage.squashfs import Squashfs
@@ -29,6 +30,18 @@ class Deployment:
     problem: str = ""
     words: str = ""
     remarks: tuple[str, ...] = ()
+
+
+def look_into(image: Path, files: Squashfs | None, rule: Rule, root: str = SQUASHFS) -> Deployment | None:
+    """How the image at a path boots: what is beside it comes before what is in it, unless its rule file names a file.
+
+    `files` is what is in it, if it is a squashfs, and `root` its format. None where there is nothing to look into.
+    Raises: StorageError or OSError where it can't be read.
+    """
+    beside = find_beside(image.parent, image.name)
+    if beside is not None and rule.kernel is None and rule.initrd is None:
+        return survey_beside(beside, files, root)
+    return None if files is None else survey(files, rule)
 
 
 def survey(files: Squashfs, rule: Rule) -> Deployment:

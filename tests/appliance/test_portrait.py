@@ -97,6 +97,18 @@ def test_a_rule_file_beside_it_is_heeded(tool: Tool, tmp_path: Path) -> None:
         shown(image)
 
 
+def test_a_kernel_beside_it_is_what_boots(tool: Tool, system: Path, tmp_path: Path) -> None:
+    """As an import puts it there, whatever else is in the image."""
+    image = make_image(tool, system, tmp_path / "image")
+    (tmp_path / "image.kernel").write_bytes(kernel())
+    (tmp_path / "image.initrd").write_bytes(archive(archives.KIWI_OVERLAY))
+    out = io.BytesIO()
+    show_image(image, out, as_json=True)
+    boots = json.loads(out.getvalue())["boots"]
+    assert (boots["kernel"], boots["initrd"], boots["version"]) == (".kernel", ".initrd", VERSION)
+    assert boots["roots"] == {"nbd": "kiwi-overlay", "aoe": "kiwi-overlay"}
+
+
 def test_a_hostile_name_reaches_no_terminal(tool: Tool, system: Path, tmp_path: Path) -> None:
     """Wherever it stands."""
     (system / "etc/os-release").write_bytes(b"PRETTY_NAME='\x1b]0;x\x07'\n")
