@@ -159,17 +159,18 @@ class Appliance:
             report=self._on_dhcp,
             limits=limits("dhcp", DhcpLimits),
         )
+        self.ceiling = Ceiling(
+            limits("tftp", TftpLimits).ceilings(),
+            timeline=self.timeline,
+            quirks=self.quirks,
+            mtu=lambda: host.mtu(self._interface),
+        )
         self.tftp = TftpServer(
             open_read=self.tree.open,
             open_write=uploads.open_write,
             report=self._on_tftp,
             limits=limits("tftp", TftpLimits),
-            ceilings=Ceiling(
-                limits("tftp", TftpLimits).ceilings(),
-                timeline=self.timeline,
-                quirks=self.quirks,
-                mtu=lambda: host.mtu(self._interface),
-            ),
+            ceilings=self.ceiling,
             pumps=self._config.pumps,
         )
         self.nbd = NbdServer(
@@ -192,6 +193,7 @@ class Appliance:
                 *Explainer(plan, self.quirks, self.adaptation, self.tree, self.plans, self.exports).routes(),
             ],
             limits=limits("http", HttpLimits),
+            pace=self.ceiling.rate,
             pumps=self._config.pumps,
         )
 

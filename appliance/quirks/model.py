@@ -17,6 +17,7 @@ FlowName = Literal["complete", "binl", "menu", "http", "off"]
 
 MOST_ROWS = 256  # each is looked at for every request
 MOST_DISCOVERS = 1000
+MOST_MBIT = 17_000  # beyond, the kernel's call takes no number
 DAY = 86400.0
 
 
@@ -43,6 +44,7 @@ class Effects(Section):
     blksize_max: Annotated[int, Field(ge=MIN_BLKSIZE, le=MAX_BLKSIZE)] | None = None
     window_max: Annotated[int, Field(ge=1, le=WINDOWSIZE_CEILING)] | None = None
     frag_ok: bool | None = None  # whether the firmware puts IP fragments together again
+    pace_mbit: Annotated[int, Field(ge=1, le=MOST_MBIT)] | None = None  # megabits a second that are sent at most
     single_port: bool | None = None  # whether TFTP answers from port 69, as machines behind NAT need
 
     def with_others(self, others: "Effects") -> "Effects":

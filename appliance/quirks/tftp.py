@@ -1,4 +1,4 @@
-"""How TFTP is spoken to each client: as its quirks say, and as firmware in general needs it (quirks T-6)."""
+"""How files are sent to each client: as its quirks say, and as firmware in general needs it (quirks T-6, I-9)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +11,7 @@ from protocols.tftp.endpoint import Ceilings
 from protocols.tftp.options import MAX_BLKSIZE
 
 IP_UDP_TFTP_BYTES = 32  # of headers before a block's bytes
+BYTES_IN_MBIT = 125_000
 CLIENT_MTU = 1500  # firmware's own, however large the packets are that the server's card takes (quirks D-25)
 
 
@@ -43,4 +44,9 @@ class Ceiling:
             windowsize=min(self._base.windowsize, effects.window_max or self._base.windowsize),
             window_bytes=self._base.window_bytes,
             single_port=bool(effects.single_port),
+            rate=(effects.pace_mbit or 0) * BYTES_IN_MBIT,
         )
+
+    def rate(self, client: str) -> int:
+        """How many bytes a second the client of this address is sent at most; 0 is no limit."""
+        return self(client).rate

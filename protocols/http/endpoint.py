@@ -30,6 +30,7 @@ from protocols.http.lobby import Lobby
 from protocols.http.refusal import METHODS, PHRASES, SOFTWARE, refuse_upload, status_of
 from protocols.http.selection import CONDITIONAL, Representation, Selection, select
 from protocols.http.wire import content_type, parse_target
+from protocols.pacing import pace_socket
 from protocols.stream import BACKLOG, tcp_listener, unix_listener
 from storage import pool
 from storage.errors import StorageError
@@ -65,6 +66,7 @@ class HttpServer:
         report: Report,
         routes: Sequence[web.AbstractRouteDef] = (),
         limits: HttpLimits | None = None,
+        pace: Callable[[str], int] = lambda client: 0,
         pumps: int = 1,
         path: Callable[[HttpLimits, int], BodyPath] = PumpedPath,
     ) -> None:
@@ -74,6 +76,7 @@ class HttpServer:
         self._open_write = open_write
         self._report = report
         self._routes = routes
+        self._pace = pace
         self._lobby = Lobby(self.limits)
         self._path = path(self.limits, pumps)
         self._listeners: list[socket.socket] = []
@@ -162,6 +165,8 @@ class HttpServer:
         exchange = Exchange(request, request.remote or LOCAL)
         started = time.monotonic()
         self._exchanges.add(exchange)
+        if request.transport is not None:
+            pace_socket(request.transport.get_extra_info("socket"), self._pace(exchange.client))
         try:
             return await self._answer(exchange)
         except ConnectionError:

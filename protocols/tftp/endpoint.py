@@ -21,6 +21,7 @@ from asyncio_dgram.aio import DatagramServer
 
 from protocols.datagram import udp_socket
 from protocols.errors import WireError
+from protocols.pacing import pace_socket
 from protocols.tftp.admission import Address, Admission
 from protocols.tftp.channel import Owner, ReadChannel, WriteChannel
 from protocols.tftp.content import NetasciiContent
@@ -223,6 +224,7 @@ class TftpServer:
         try:
             if ceilings.single_port:
                 sock.connect(peer)
+            pace_socket(sock, ceilings.rate)
             yield sock
         except BaseException:
             sock.close()

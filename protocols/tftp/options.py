@@ -40,12 +40,13 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """The most that is ever agreed to, and from which port it is carried out."""
+    """The most that is ever agreed to, and how it is carried out."""
 
     blksize: int = MAX_BLKSIZE  # KIWI's atftp asks for 65464 on purpose and takes IP fragments: no cap (quirk T-6)
     windowsize: int = WINDOWSIZE_CEILING
     window_bytes: int = WINDOW_BYTES_CEILING
     single_port: bool = False  # the port that was asked, for clients behind NAT that knows no TFTP (quirk T-14)
+    rate: int = 0  # bytes a second; 0: as fast as acknowledgements come
 
 
 def announced_size(request: Request) -> int | None:

@@ -37,6 +37,7 @@ def config_of(toml: str, tmp_path: Path) -> Config:
         (PC, None),
         (IPXE, "ipxe"),
         (replace(IPXE, mac=PI.mac), "ipxe"),
+        (replace(IPXE, mac="b0:26:28:00:00:01"), "ipxe-broadcom"),
         (HTTP, "uefi-http"),
         (PI, "raspberry-pi-5"),
         (replace(PI, mac="b8:27:eb:00:00:01"), "raspberry-pi-3"),

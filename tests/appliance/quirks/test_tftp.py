@@ -62,3 +62,10 @@ def test_single_port(runs: Firmware) -> None:
     """What is between us and the machine does not change when its kernel starts (T-14)."""
     assert ceilings(runs, Effects(single_port=True)).single_port
     assert not ceilings(runs).single_port
+
+
+def test_pace() -> None:
+    """Firmware is sent no more than it takes; a kernel takes all (I-9)."""
+    assert ceilings(Firmware.IPXE, Effects(pace_mbit=100)).rate == 12_500_000
+    assert ceilings(Firmware.KERNEL, Effects(pace_mbit=100)).rate == 0
+    assert Ceiling(BASE, timeline=Timeline(), quirks=Quirks(QuirkSettings())).rate(CLIENT) == 0
