@@ -45,6 +45,6 @@ def test_behind_a_relay(boot_in: BootIn, server_md5: Callable[[int], str]) -> No
 
 def test_two_dhcp_servers(boot_in: BootIn, server_md5: Callable[[int], str]) -> None:
     """Whichever of them firmware takes, it takes our offer beside (quirks D-28)."""
-    client, _ = boot_in("two-dhcp", ClientPlan(0, "uefi", "ram"))
+    client, _ = boot_in("two-dhcp", ClientPlan(0, "uefi", "nbd"))
     assert_booted(client, server_md5(FILES))
     assert "offered" in stages_of(client)

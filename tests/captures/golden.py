@@ -1,0 +1,127 @@
+"""Golden captures: what firmware and the appliance said to each other, as pcap and as text that says the same.
+
+Of each exchange the packets of DHCP and the boot server (ports 67, 68, 4011) are kept, and of TFTP the requests, option
+acknowledgements and errors. tests/captures/test_record.py takes them anew from machines in QEMU.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from struct import Struct
+
+from protocols.dhcp.wire import MessageType, Op, Option, parse_packet
+
+FOLDER = Path(__file__).parent
+BOX = "10.77.0.2"
+DHCP_PORTS = frozenset({67, 68, 4011})
+TFTP_PORT = 69
+TFTP_KEPT = {1: "RRQ", 2: "WRQ", 5: "ERROR", 6: "OACK"}  # opcodes; DATA and ACK are most of an exchange and say nothing
+BYTES_A_LINE = 32
+
+# A pcap file: magic, version, two zeros, the most of a packet that is kept, link type; then for each packet seconds,
+# microseconds, the bytes kept and the bytes it had (draft-ietf-opsawg-pcap §4, §5). Little-endian, as tcpdump does.
+FILE_HEADER = Struct("<IHHIIII")
+PACKET_HEADER = Struct("<IIII")
+MAGIC, ETHERNET, SNAP = 0xA1B2C3D4, 1, 65535
+IPV4, UDP = b"\x08\x00", 17
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """One UDP packet of an exchange."""
+
+    source: tuple[str, int]
+    destination: tuple[str, int]
+    payload: bytes
+
+    @property
+    def is_dhcp(self) -> bool:
+        """Whether it is DHCP's or the boot server's."""
+        return self.source[1] in DHCP_PORTS and self.destination[1] in DHCP_PORTS
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the appliance sent it."""
+        return self.source[0] == BOX
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it belongs into a golden capture."""
+        if BOX in (self.source[0], self.destination[0]):
+            return self.is_dhcp or int.from_bytes(self.payload[:2], "big") in TFTP_KEPT
+        return self.is_dhcp and self.destination[1] == 67
+
+
+def parse_frame(frame: bytes) -> Datagram | None:
+    """The UDP packet in an Ethernet frame; None for anything else, and for fragments."""
+    ip = frame[14:]
+    if frame[12:14] != IPV4 or ip[9] != UDP or int.from_bytes(ip[6:8], "big") & 0x3FFF:
+        return None
+    udp = ip[(ip[0] & 0x0F) * 4 :]
+    ports = int.from_bytes(udp[:2], "big"), int.from_bytes(udp[2:4], "big")
+    ends = str(IPv4Address(ip[12:16])), str(IPv4Address(ip[16:20]))
+    payload = udp[8 : int.from_bytes(udp[4:6], "big")]
+    return Datagram((ends[0], ports[0]), (ends[1], ports[1]), payload)
+
+
+def write_pcap(path: Path, frames: Sequence[bytes]) -> None:
+    """Keep frames a second apart: when they came says nothing that holds on another machine."""
+    packets = (PACKET_HEADER.pack(n, 0, len(frame), len(frame)) + frame for n, frame in enumerate(frames))
+    path.write_bytes(FILE_HEADER.pack(MAGIC, 2, 4, 0, 0, SNAP, ETHERNET) + b"".join(packets))
+
+
+def read_pcap(path: Path) -> Iterator[bytes]:
+    """The frames of a capture."""
+    data = path.read_bytes()
+    assert FILE_HEADER.unpack_from(data)[0] == MAGIC
+    at = FILE_HEADER.size
+    while at < len(data):
+        _, _, size, _ = PACKET_HEADER.unpack_from(data, at)
+        yield data[at + PACKET_HEADER.size : at + PACKET_HEADER.size + size]
+        at += PACKET_HEADER.size + size
+
+
+def read_golden(name: str) -> list[Datagram]:
+    """The exchange called `name`."""
+    datagrams = [parse_frame(frame) for frame in read_pcap(FOLDER / f"{name}.pcap")]
+    return [each for each in datagrams if each is not None]
+
+
+def names() -> list[str]:
+    """Every exchange that is kept."""
+    return sorted(path.stem for path in FOLDER.glob("*.pcap"))
+
+
+def render(about: str, datagrams: Sequence[Datagram]) -> str:
+    """An exchange as text: what each packet holds, then its bytes."""
+    return "\n\n".join([f"# {about}", *(_render(each) for each in datagrams)]) + "\n"
+
+
+def _render(datagram: Datagram) -> str:
+    ends = " > ".join(f"{address}:{port}" for address, port in (datagram.source, datagram.destination))
+    told = _dhcp(datagram.payload) if datagram.is_dhcp else [_tftp(datagram.payload)]
+    payload = datagram.payload
+    dump = [payload[at : at + BYTES_A_LINE].hex() for at in range(0, len(payload), BYTES_A_LINE)]
+    return "\n".join([f"# {ends}, {len(payload)} bytes", *(f"#   {line}" for line in told), *dump])
+
+
+def _dhcp(payload: bytes) -> list[str]:
+    packet = parse_packet(payload)
+    who = "client" if packet.op is Op.REQUEST else "server"
+    kind = MessageType(packet.options[Option.MESSAGE_TYPE][0]).name
+    lines = [f"{kind} of a {who}, xid {packet.xid:08x}, flags {packet.flags:04x}"]
+    lines.append(f"ciaddr {packet.ciaddr}, yiaddr {packet.yiaddr}, siaddr {packet.siaddr}, giaddr {packet.giaddr}")
+    lines.append(f"chaddr {packet.hardware_address.hex(':')}, sname {packet.sname!r}, file {packet.file!r}")
+    known = {int(option): option.name for option in Option}
+    return lines + [f"{code:3} {known.get(code, ''):18} {_value(value)}" for code, value in packet.options.items()]
+
+
+def _value(value: bytes) -> str:
+    is_text = len(value) > 4 and all(0x20 <= byte < 0x7F for byte in value)
+    return repr(value.decode()) if is_text else value.hex(" ")
+
+
+def _tftp(payload: bytes) -> str:
+    words = payload[2:].rstrip(b"\0").split(b"\0")
+    return f"{TFTP_KEPT[payload[1]]} {' '.join(repr(word.decode('latin-1')) for word in words)}"
