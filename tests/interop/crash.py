@@ -1,10 +1,13 @@
 """Kills the appliance again and again while a machine writes to its disk, and looks whether any flush was taken back.
 
     python -m tests.interop.crash --kills 200
+    python -m tests.interop.crash --kills 200 --over aoe --blank --power-loss
 
 Each round is a whole appliance (`rootwire serve` but for its command line) in a namespace of its own, with a machine on
-the other end of a cable that writes by libnbd, to a disk over a base, flushing and forcing now and then. At some random
-moment the appliance gets SIGKILL; the next one is asked for all of the disk. Needs root.
+the other end of a cable that writes over NBD or AoE, to a disk over a base or a blank one, flushing and forcing now and
+then. At some random moment the appliance gets SIGKILL; the next one is asked for all of the disk. With --power-loss
+what was written since the last flush is on the disk in part only, sector by sector. --broken has flushes do nothing:
+such a run has to fail. Needs root.
 """
 
 import argparse
@@ -13,7 +16,8 @@ import os
 import random
 import select
 import signal
-import struct
+import subprocess
+import sys
 import tempfile
 import time
 import traceback
@@ -21,28 +25,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import nbd
-
 from appliance import logs
 from appliance.config import BootSettings, Config
 from appliance.serve import serve
-from tests.protocols.network import CLONE_NEWNET, cable, check, fresh_network, ip, libc
+from tests.interop.crashbook import (
+    BASE_VERSION,
+    BEGUN,
+    BLOCKS,
+    FLUSHED,
+    FORCED,
+    NOTE,
+    Book,
+    content,
+)
+from tests.interop.crashdisks import BOX, MAC, MACHINE, TOO_LONG, AoeDisk, Disk, Gone, NbdDisk, enter
+from tests.protocols.network import cable, fresh_network, ip
+from tests.storage.powerloss import leave, make_recorder, parse_records
 
-MAC, EXPORT = "52:54:00:a1:b2:c3", "rw-525400A1B2C3"
-BOX, MACHINE = "10.98.0.1", "10.98.0.2"
-BLOCKS = 96  # of 4 KiB, written over and over
-BLOCK = 4096
-WORDS = struct.Struct("<II")  # block, version
-NOTE = struct.Struct("<cII")  # what became of it, block, version
-BEGUN, FORCED, FLUSHED = b"b", b"u", b"f"  # FLUSHED is of every version up to this one
 IN_FLIGHT = 6
 LONGEST = 0.25  # seconds of writing before a kill
-TOO_LONG = 120.0  # seconds; a hang ends in an error
-
-
-def content(block: int, version: int) -> bytes:
-    """What a block holds; version 0 is the base's."""
-    return WORDS.pack(block, version) * (BLOCK // WORDS.size)
+MTU = 9000  # a block is a frame
+SIZE = 1 << 20  # bytes of the disk
+DISKS: dict[str, type[NbdDisk] | type[AoeDisk]] = {"nbd": NbdDisk, "aoe": AoeDisk}
 
 
 def child(work: Callable[[], None]) -> int:
@@ -54,7 +58,7 @@ def child(work: Callable[[], None]) -> int:
     try:
         work()
         status = 0
-    except nbd.Error:  # the appliance was killed: what this is about
+    except Gone:
         pass
     except BaseException:
         traceback.print_exc()
@@ -62,83 +66,44 @@ def child(work: Callable[[], None]) -> int:
         os._exit(status)
 
 
-def connect(namespace: Path) -> nbd.NBD:
-    """The machine's connection to its disk; its process enters the machine's network for good."""
-    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-    check(libc.setns(descriptor, CLONE_NEWNET))
-    handle = nbd.NBD()
-    handle.set_export_name(EXPORT)
-    handle.connect_tcp(BOX, "10809")
-    return handle
-
-
-def write(handle: nbd.NBD, notes: int, rng: random.Random, version: int) -> None:
-    """Write until the connection ends: numbered versions, some at once, some forced, now and then a flush."""
+def write(disk: Disk, notes: int, rng: random.Random, version: int) -> None:
+    """Write until the appliance is gone: numbered versions, some at once, some forced, now and then a flush."""
     while True:
         begun = [
             (block, version + n + 1) for n, block in enumerate(rng.sample(range(BLOCKS), rng.randint(1, IN_FLIGHT)))
         ]
         version += len(begun)
         os.write(notes, b"".join(NOTE.pack(BEGUN, *one) for one in begun))
-        way = rng.choice([BEGUN, FORCED, FLUSHED])
-        flags = nbd.CMD_FLAG_FUA if way == FORCED else 0
-        cookies = [handle.aio_pwrite(buffer(*one), one[0] * BLOCK, flags=flags) for one in begun]
-        for cookie in cookies:
-            while not handle.aio_command_completed(cookie):
-                handle.poll(-1)
+        way = rng.choice([BEGUN, FORCED, FLUSHED] if disk.forces else [BEGUN, FLUSHED])
+        disk.write(begun, forced=way == FORCED)
         if way == FORCED:
             os.write(notes, b"".join(NOTE.pack(FORCED, *one) for one in begun))
         if way == FLUSHED:
-            handle.flush()
+            disk.flush()
             os.write(notes, NOTE.pack(FLUSHED, 0, version))
-
-
-def buffer(block: int, version: int) -> nbd.Buffer:
-    """What is to be written, as libnbd takes it."""
-    return nbd.Buffer.from_bytearray(bytearray(content(block, version)))
-
-
-class Book:
-    """What may be on the disk: of each block the version that was kept last, and those begun since."""
-
-    def __init__(self) -> None:
-        self.version = self.kept = 0
-        self._begun: list[list[int]] = [[0] for _ in range(BLOCKS)]
-
-    def note(self, kind: bytes, block: int, version: int) -> None:
-        """Hear from the machine."""
-        if kind == BEGUN:
-            self._begun[block].append(version)
-            self.version = version
-            return
-        self.kept += 1
-        for number in [block] if kind == FORCED else range(BLOCKS):
-            known = self._begun[number]
-            last = max([known[0], *(one for one in known if one <= version)])
-            self._begun[number] = [one for one in known if one >= last]
-
-    def check(self, disk: bytes) -> None:
-        """Raise AssertionError for the first block that is none of those; what never got there, never will."""
-        for block, allowed in enumerate(self._begun):
-            found = disk[block * BLOCK :][:BLOCK]
-            version = WORDS.unpack_from(found)[1]
-            if version not in allowed or found != content(block, version):
-                raise AssertionError(f"block {block} begins with version {version}, and is none of {allowed}")
-            self._begun[block] = sorted({allowed[0], version})
 
 
 class Ring:
     """Appliance and machine on a cable."""
 
-    def __init__(self, folder: Path, namespace: Path, rng: random.Random) -> None:
-        self._namespace, self._rng = namespace, rng
+    def __init__(self, folder: Path, namespace: Path, options: argparse.Namespace) -> None:
+        self._namespace = namespace
+        self._rng = random.Random(options.seed)
+        self._make_disk = DISKS[options.over]
+        self._power_loss = options.power_loss
+        self._broken = options.broken
         (folder / "image").mkdir()
-        (folder / "image/base").write_bytes(b"".join(content(block, 0) for block in range(BLOCKS)))
-        boot = BootSettings.model_validate(
-            {"image": "base", "raw_images": ["base"], "write": "keep", "write_base": "base", "write_size": "1MiB"}
+        (folder / "image/base").write_bytes(b"".join(content(block, BASE_VERSION) for block in range(BLOCKS)))
+        told = {"image": "base", "raw_images": ["base"], "root": options.over, "write": "keep", "write_size": SIZE}
+        boot = BootSettings.model_validate(told if options.blank else {**told, "write_base": "base"})
+        state = folder / "state"
+        self._config = Config(
+            interface="near", address=BOX, root=folder, state=state, socket=folder / "api.sock", boot=boot
         )
-        self._config = Config(interface="near", address=BOX, root=folder, socket=folder / "api.sock", boot=boot)
-        self.book = Book()
+        machine = state / "exports" / MAC.replace(":", "").upper()
+        self._file = machine / ("write" if options.blank else "write.cow")
+        self._records = folder / "records"
+        self.book = Book(0 if options.blank else BASE_VERSION)
 
     def start(self) -> tuple[int, int]:
         """A new appliance that serves; its process, and its log to be read."""
@@ -146,6 +111,9 @@ class Ring:
 
         def run() -> None:
             os.dup2(writer, 2)
+            os.environ.update(RECORD_OF=str(self._file), RECORD_TO=str(self._records))
+            if self._broken:
+                os.environ["RECORD_LIES"] = str(SIZE)  # where the map begins
             logs.configure(debug=False)
             asyncio.run(serve(self._config))
 
@@ -163,37 +131,59 @@ class Ring:
     def verify(self) -> None:
         """Ask for all of it."""
         reader, writer = os.pipe()
+        stop, stopper = os.pipe()
 
         def read() -> None:
-            handle = connect(self._namespace)
+            enter(self._namespace)
             with os.fdopen(writer, "wb") as out:
-                out.write(handle.pread(BLOCKS * BLOCK, 0))
+                out.write(self._make_disk(stop).read())
 
         pid = child(read)
         os.close(writer)
         with os.fdopen(reader, "rb") as file:
             disk = file.read()
         os.waitpid(pid, 0)
+        os.close(stop)
+        os.close(stopper)
         self.book.check(disk)
 
     def write_and_kill(self, appliance: int) -> None:
         """Have the machine write, kill the appliance, and take down what the machine saw of it."""
+        before = self._file.read_bytes()
+        self._records.write_bytes(b"")  # not unlinked: the appliance may have it open
         reader, writer = os.pipe()
+        stop, stopper = os.pipe()
         seed = self._rng.random()
-        pid = child(lambda: write(connect(self._namespace), writer, random.Random(seed), self.book.version))
+
+        def run() -> None:
+            os.close(stopper)
+            enter(self._namespace)
+            write(self._make_disk(stop), writer, random.Random(seed), self.book.version)
+
+        pid = child(run)
         os.close(writer)
+        os.close(stop)
+        said = os.read(reader, 65536)  # it is connected, and begins
         end = time.monotonic() + self._rng.uniform(0, LONGEST)
-        said = b""
         while (left := end - time.monotonic()) > 0:
             if select.select([reader], [], [], left)[0]:
                 said += os.read(reader, 65536)
-        os.kill(appliance, signal.SIGKILL)
-        os.waitpid(appliance, 0)
+        kill(appliance)
+        os.close(stopper)
         with os.fdopen(reader, "rb") as file:
             said += file.read()
         os.waitpid(pid, 0)
         for kind, block, version in NOTE.iter_unpack(said):
             self.book.note(kind, block, version)
+        if self._power_loss:
+            records = list(parse_records(self._records.read_bytes()))
+            self._file.write_bytes(leave(before, records, self._rng))
+
+
+def kill(process: int) -> None:
+    """With SIGKILL, to its end."""
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
 
 
 @contextmanager
@@ -202,7 +192,7 @@ def machine_network(name: str) -> Iterator[Path]:
     with fresh_network():
         ip("netns", "add", name)
         try:
-            cable("near", "far")
+            cable("near", "far", MTU)
             ip("link", "set", "far", "address", MAC)
             ip("link", "set", "far", "netns", name)
             ip("addr", "add", f"{BOX}/24", "dev", "near")
@@ -213,28 +203,48 @@ def machine_network(name: str) -> Iterator[Path]:
             ip("netns", "del", name)
 
 
-def main() -> None:
-    """Kill so many times; exit with a traceback when a flush was taken back."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, machine_network(f"crash-{os.getpid()}") as namespace:
-        ring = Ring(Path(folder), namespace, random.Random(options.seed))
+def run(options: argparse.Namespace, folder: Path) -> None:
+    """Kill so many times. Raises: AssertionError when a flush was taken back."""
+    with machine_network(f"crash-{os.getpid()}") as namespace:
+        ring = Ring(folder, namespace, options)
         for _ in range(options.kills):
             appliance, log = ring.start()
-            ring.verify()
+            try:
+                ring.verify()
+            except BaseException:
+                kill(appliance)
+                raise
             ring.write_and_kill(appliance)
             os.close(log)
-        appliance, log = ring.start()
-        ring.verify()
-        os.kill(appliance, signal.SIGKILL)
-        os.waitpid(appliance, 0)
+        appliance, _log = ring.start()
+        try:
+            ring.verify()
+        finally:
+            kill(appliance)
     book = ring.book
-    print(f"{options.kills} kills, {book.version} writes, {book.kept} flushes and forced writes, none lost")
+    print(f"{options.kills} kills, {book.writes} writes, {book.kept} flushes and forced writes, none lost")
     if not book.kept:
         raise AssertionError("nothing was ever flushed: this proves nothing")
 
 
+def main() -> int:
+    """Do as the command line says; exit with a traceback when a flush was taken back."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--over", choices=sorted(DISKS), default="nbd", help="how the machine writes")
+    parser.add_argument("--blank", action="store_true", help="its disk has no image below it")
+    parser.add_argument("--power-loss", action="store_true", help="what was not flushed may be lost, in part")
+    parser.add_argument("--broken", action="store_true", help="have flushes do nothing, to see that it is noticed")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if (options.power_loss or options.broken) and "LD_PRELOAD" not in os.environ:
+            own = os.environ | {"LD_PRELOAD": str(make_recorder(Path(folder)))}
+            again = [sys.executable, "-m", "tests.interop.crash", *sys.argv[1:]]
+            return subprocess.run(again, env=own, check=False).returncode
+        run(options, Path(folder))
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,11 +2,9 @@
 
 import os
 import random
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,10 +24,9 @@ from tests.storage.layers import (
     changes,
     shared_base,
 )
+from tests.storage.powerloss import SYNCED, Record, leave, make_recorder, parse_records
 
 ROOT = Path(__file__).parents[2]
-RECORD = struct.Struct("<cQQ")
-SYNCED = b"s"
 CHANGES = 40
 WORKLOAD = """
 import os, sys
@@ -46,33 +43,10 @@ for number, change in enumerate(changes(seed, count)):
 """
 
 
-@dataclass(frozen=True)
-class Record:
-    """What happened to the file: a write, a hole, a flush; or a change began or ended."""
-
-    kind: bytes
-    offset: int
-    data: bytes
-
-
 @pytest.fixture(scope="session")
 def recorder(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str]) -> Path:
     """What notes the system calls of a process."""
-    made = tmp_path_factory.mktemp("recorder") / "recorder.so"
-    source = Path(__file__).with_name("recorder.c")
-    subprocess.run([tool("cc"), "-shared", "-fPIC", "-O1", "-o", made, source, "-ldl"], check=True)
-    return made
-
-
-def parse_records(log: bytes) -> Iterator[Record]:
-    """What the recorder and the workload noted."""
-    at = 0
-    while at < len(log):
-        kind, offset, length = RECORD.unpack_from(log, at)
-        at += RECORD.size
-        data = log[at : at + length] if kind == b"w" else bytes(length if kind == b"p" else 0)
-        at += len(data) if kind == b"w" else 0
-        yield Record(kind, offset, data)
+    return make_recorder(tmp_path_factory.mktemp("recorder"), tool("cc"))
 
 
 def record(recorder: Path, folder: Path, kind: int, seed: int, has_base: bool) -> list[Record]:
@@ -94,25 +68,6 @@ def states(seed: int, has_base: bool) -> list[bytes]:
         change.model(content)
         found.append(bytes(content))
     return found
-
-
-def leave(records: list[Record], rng: random.Random) -> bytearray:
-    """The file once power was lost: all that was flushed, and of the rest some sectors."""
-    last_flush = max((n for n, record in enumerate(records) if record.kind == SYNCED), default=0)
-    file = bytearray(HEADER_START)
-    chance = rng.choice([0.0, 0.1, 0.5, 0.9, 1.0])
-    for number, made in enumerate(records):
-        if made.kind not in (b"w", b"p"):
-            continue
-        end = made.offset + len(made.data)
-        if number < last_flush:
-            file[made.offset : end] = made.data
-            continue
-        for sector in range(made.offset // SECTOR, -(-end // SECTOR)):
-            start, stop = max(made.offset, sector * SECTOR), min(end, (sector + 1) * SECTOR)
-            if rng.random() < chance:
-                file[start:stop] = made.data[start - made.offset : stop - made.offset]
-    return file
 
 
 def open_left(kind: Callable[..., Layer], file: Buffer, place: Path, has_base: bool) -> Layer:
@@ -138,7 +93,8 @@ def test_no_flush_is_taken_back(recorder: Path, tmp_path: Path, kind: int, seed:
             begun = found.offset + 1
         if found.kind == b"e" and made[found.offset].kind == "sync":
             kept = found.offset + 1
-        left = open_left(LAYERS[kind], leave(records[: number + 1], rng), tmp_path / "left", has_base)
+        file = leave(bytes(HEADER_START), records[: number + 1], rng)
+        left = open_left(LAYERS[kind], file, tmp_path / "left", has_base)
         content = left.read_at(0, SIZE)
         for start in range(0, SIZE, SECTOR):
             sector = slice(start, start + SECTOR)
