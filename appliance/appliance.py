@@ -21,12 +21,14 @@ from appliance.deployment.installs import Installs
 from appliance.explanation import Explainer
 from appliance.exports.names import parse_name
 from appliance.exports.service import ExportService
+from appliance.grub import Linker
 from appliance.heatmaps import HeatMaps
 from appliance.inbox import Inbox
 from appliance.keeper import ImageKeeper
 from appliance.machine import Machine, Step
 from appliance.members import Enrolments, Members
 from appliance.memory import Memory
+from appliance.menus.files import ipxe_script_name
 from appliance.names import STATE
 from appliance.offers import make_plan
 from appliance.plan import Plans
@@ -42,7 +44,7 @@ from appliance.report import ImageReport, RefusedReport, report_image, report_re
 from appliance.stage import Stage
 from appliance.story import Story
 from appliance.timeline import Timeline, TimelineLimits
-from appliance.tree import Tree, ipxe_script_name
+from appliance.tree import Tree
 from appliance.uploads import UploadLimits, Uploads
 from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
 from protocols.arp.endpoint import ArpListener
@@ -82,6 +84,7 @@ class Appliance:
             choices=Choices(self.deployments, server=address),
             installs=Installs(root / "image", server=address),
             private=lambda mac: self.exports.private(mac),
+            group_of=lambda mac: self.members.group_of(mac),
         )
         self.plans.check()
         self.checksums = Checksums(self.catalog, Memory(root), is_serving=lambda: self._is_serving)
@@ -96,6 +99,7 @@ class Appliance:
             server=address,
             checksums=self.checksums,
             own_initrd=lambda image: self.deployments.own_initrd(image).path,
+            find_loader=Linker(root / STATE / "grub", address).find,
             prepare=lambda mac, client: self.exports.prepare(mac, client),
         )
         self.keeper = ImageKeeper(
@@ -152,6 +156,7 @@ class Appliance:
         plan = make_plan(
             self._address,
             bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader,
+            uefi_loader=lambda mac: self.plans.for_machine(mac).uefi_loader,
             script=ipxe_script_name,
         )
         self.dhcp = ProxyDhcpServer(

@@ -20,6 +20,7 @@ from appliance.errors import OperatorError
 from appliance.exports.limits import ExportLimits
 from appliance.kiwi.model import ClientConfig
 from appliance.kiwi.names import is_safe_name
+from appliance.menus.settings import MenuSettings, MenuTable
 from appliance.prefetch import PrefetchLimits
 from appliance.quirks.model import Effects, QuirkSettings
 from appliance.recording import HeatLimits
@@ -40,6 +41,7 @@ MOST_PUMPS = 64  # more threads than cores only take turns
 
 Root = Literal["nbd", "aoe", "ram"]
 BiosLoader = Literal["auto", "pxelinux", "ipxe"]
+UefiLoader = Literal["auto", "shim", "ipxe", "grub"]
 Write = Literal["none", "keep", "discard"]
 L = TypeVar("L")
 S = TypeVar("S", bound=Section)
@@ -89,6 +91,7 @@ class BootSettings(WriteSettings):
     append: CommandLine = ""
     bios_loader: BiosLoader = "auto"
     menu_seconds: Annotated[float, Field(ge=0, le=3600)] | None = None  # None: 5 where only a person can choose, else 0
+    uefi_loader: UefiLoader = "auto"
     raw_images: tuple[ImageName, ...] = ()
 
 
@@ -100,6 +103,8 @@ class MachineSettings(WriteSettings):
     install: ImageName | None = None  # what wipes its disk at each boot, until this is taken out again
     append: CommandLine | None = None
     bios_loader: BiosLoader | None = None
+    uefi_loader: UefiLoader | None = None
+    menu: MenuSettings | None = None
     quirks: Effects | None = None
 
 
@@ -170,6 +175,7 @@ class Config(Section):
     boot: BootSettings = BootSettings()
     machines: dict[MacText, MachineSettings] = Field(default_factory=dict)
     kiwi: KiwiSettings = KiwiSettings()
+    menu: MenuTable = MenuTable()
     quirks: QuirkSettings = QuirkSettings()
     limits: LimitsTable = LimitsTable()  # type: ignore[valid-type]  # made at run time from the rooms' dataclasses
 

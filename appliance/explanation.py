@@ -18,11 +18,12 @@ from typing_extensions import TypedDict  # as in appliance/report.py
 from appliance.answers import Answers
 from appliance.exports.service import ExportService
 from appliance.loaders import LOADER_FILES
+from appliance.menus.files import PXELINUX_DEFAULT
 from appliance.plan import Plans
 from appliance.quirks.adaptive import Adaptation
 from appliance.quirks.offers import shape_offer
 from appliance.quirks.table import Applied, Quirks
-from appliance.tree import PXELINUX_DEFAULT, Tree
+from appliance.tree import Tree
 from protocols.dhcp.offer import Plan, Refusal
 from protocols.dhcp.request import HTTP_CLASS, PXE_CLASS, Architecture, BootRequest, IpxeFeature
 from protocols.ethernet import format_mac, parse_mac

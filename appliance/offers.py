@@ -5,12 +5,11 @@ A machine is met twice on most boots: its firmware is given a loader, and when t
 
 from collections.abc import Callable
 
-from appliance.config import BiosLoader
-from appliance.loaders import LOADERS, LoaderFile, missing_files, remedy
+from appliance.config import BiosLoader, UefiLoader
+from appliance.loaders import NO_LOADER, LoaderFile, loaders_for, missing_files, remedy
 from protocols.dhcp.offer import Offer, Plan, Refusal
 from protocols.dhcp.request import Architecture, BootRequest, IpxeFeature
 
-BIOS_LOADERS = {"pxelinux": ("pxelinux.0",), "ipxe": ("undionly.kpxe",)}
 HTTP_PORT = 80
 MAC_LETTERS = len("52:54:00:77:00:01")  # what identifies a machine without Ethernet is of another length
 
@@ -19,24 +18,33 @@ def make_plan(
     address: str,
     *,
     bios_loader: Callable[[str], BiosLoader] = lambda mac: "auto",
+    uefi_loader: Callable[[str], UefiLoader] = lambda mac: "auto",
     script: Callable[[str | None], str] = lambda mac: "boot.ipxe",
     missing: Callable[[str], tuple[LoaderFile, ...]] = missing_files,
+    gives_addresses: Callable[[], bool] = lambda: False,
     http_port: int = HTTP_PORT,
 ) -> Plan:
     """The plan of a box whose address is `address` and which serves its tree over TFTP and HTTP.
 
     `bios_loader` gives the setting for a machine by its MAC (lower case, with colons): "auto" is PXELINUX, as
     KIWI's trees expect, and the script for whoever already is iPXE; "pxelinux" gives PXELINUX to iPXE on BIOS too;
-    "ipxe" gives iPXE to all. `script` names the iPXE script for a MAC, or for any machine when it has none.
-    `missing` says which of a loader's files cannot be served.
+    "ipxe" gives iPXE to all. `uefi_loader` does the same for UEFI: "shim", "ipxe" and "grub" are these alone; "auto"
+    is shim where `gives_addresses`: Debian's GRUB, behind it, then finds us (quirks G-1), and runs under Secure Boot
+    or not, of which nothing is said in DHCP (P-13). Beside another DHCP server it is iPXE, or a GRUB linked here.
+    `script` names the iPXE script for a MAC, or for any machine when it has none. `missing` says which of a loader's
+    files cannot be served.
     """
 
     def plan(request: BootRequest) -> Offer | Refusal:
-        setting = bios_loader(request.mac)
-        if request.is_ipxe and not _prefers_pxelinux(request, setting):
+        if request.is_ipxe and not _prefers_pxelinux(request, bios_loader(request.mac)):
             name = script(request.mac if len(request.mac) == MAC_LETTERS else None)
             return Offer(script_url(request, name, address, http_port))
-        return _offer_loader(request, setting, missing)
+        is_bios = request.architecture == Architecture.X86_BIOS
+        wanted = bios_loader(request.mac) if is_bios else uefi_loader(request.mac)
+        loader = _choose_loader(request, wanted, missing, shim_first=gives_addresses())
+        if isinstance(loader, Refusal) or not request.wants_http:
+            return loader if isinstance(loader, Refusal) else Offer(loader)
+        return Offer(_http_url(loader, address, http_port), flow="http")
 
     return plan
 
@@ -48,6 +56,11 @@ def script_url(request: BootRequest, name: str, address: str, http_port: int = H
     """
     if IpxeFeature.HTTP not in request.ipxe_features:
         return f"tftp://{address}/{name}"
+    return _http_url(name, address, http_port)
+
+
+def _http_url(name: str, address: str, http_port: int) -> str:
+    """The address itself, no name: a name would need a DNS server that the machine was told of (quirks H-7)."""
     port = "" if http_port == HTTP_PORT else f":{http_port}"
     return f"http://{address}{port}/{name}"
 
@@ -59,18 +72,23 @@ def _prefers_pxelinux(request: BootRequest, bios_loader: BiosLoader) -> bool:
     return bios_loader == "pxelinux" or IpxeFeature.BZIMAGE not in request.ipxe_features
 
 
-def _offer_loader(
-    request: BootRequest, bios_loader: BiosLoader, missing: Callable[[str], tuple[LoaderFile, ...]]
-) -> Offer | Refusal:
+def _choose_loader(
+    request: BootRequest,
+    wanted: BiosLoader | UefiLoader,
+    missing: Callable[[str], tuple[LoaderFile, ...]],
+    *,
+    shim_first: bool,
+) -> str | Refusal:
     """The first loader for the machine that is there in full, or what is missing from the one it ought to get."""
     if request.architecture is None:
         return Refusal("its firmware does not say which architecture it is (option 93)")
-    names = LOADERS.get(request.architecture, ())
-    if request.architecture == Architecture.X86_BIOS:
-        names = BIOS_LOADERS.get(bios_loader, names)
+    if not loaders_for(request.architecture):
+        reason = NO_LOADER.get(request.architecture, "none is known for its architecture")
+        return Refusal(f"no boot loader for {request.firmware}: {reason}")
+    names = loaders_for(request.architecture, wanted, shim_first=shim_first)
     if not names:
-        return Refusal(f"there is no boot loader for {request.firmware} here yet")
+        return Refusal(f"no boot loader for {request.firmware}: Debian has no {wanted} for it, as it is configured")
     for name in names:
         if not missing(name):
-            return Offer(name)
+            return name
     return Refusal(f"no boot loader for {request.firmware}: {remedy(missing(names[0]))}")

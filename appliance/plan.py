@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.catalog import Catalog, Entry
-from appliance.config import BiosLoader, BootSettings, Config, MachineSettings, Root
+from appliance.config import BiosLoader, BootSettings, Config, MachineSettings, Root, UefiLoader
 from appliance.deployment.choices import ROOTS, Choices
 from appliance.deployment.installs import Installs
 from appliance.deployment.survey import Deployment
@@ -12,11 +12,11 @@ from appliance.errors import OperatorError
 from appliance.kiwi.compiler import compile_config
 from appliance.kiwi.roots import NOTHING_PRIVATE, Private, root_config
 from appliance.menus.model import IPAPPEND_BOTH, Choice, Menu
+from appliance.menus.settings import LOCAL, LOCAL_LABEL, MenuSettings, arrange
 
 KERNEL_PATH = "boot/linux"  # KIWI's names; the menu refers to them
 INITRD_PATH = "boot/initrd"
 LABEL = "rootwire"
-LOCAL = Choice("local", "Boot from this machine's disk")
 MENU_SECONDS = 5.0  # where there is something that only a person chooses
 
 
@@ -28,6 +28,7 @@ class BootPlan:
     image: str | None
     append: str
     bios_loader: BiosLoader
+    uefi_loader: UefiLoader
 
 
 class Plans:
@@ -42,11 +43,12 @@ class Plans:
         choices: Choices | None = None,
         installs: Installs | None = None,
         private: Callable[[str], Private] = lambda mac: NOTHING_PRIVATE,
+        group_of: Callable[[str], str | None] = lambda mac: None,
     ) -> None:
         """`server` is our IPv4 address: what clients are told to load from and connect to.
 
         Without `choices` no image boots by itself: the kernel is boot/linux. `installs` are what machines may install,
-        `private` gives a machine's own exports.
+        `private` gives a machine's own exports, `group_of` names its group.
         """
         self._boot = config.boot
         self._machines = config.machines
@@ -55,6 +57,8 @@ class Plans:
         self._choices = choices
         self._installs = installs
         self._private = private
+        self._menu = config.menu
+        self._group_of = group_of
 
     def check(self) -> None:
         """Raises: OperatorError when a setting names an image that is not there."""
@@ -75,6 +79,17 @@ class Plans:
                     f"take it in by rootwire import, or name one of: {', '.join(complete) or 'none'}",
                 )
 
+        for place, menu in self._menu_tables().items():
+            if menu.default not in (None, LOCAL_LABEL, LABEL) and self._catalog.get(menu.default) is None:
+                raise OperatorError(
+                    f"[{place}] default = {menu.default!r} is no choice of any menu",
+                    f"name an image in image/, or one of: {LOCAL_LABEL}, {LABEL}",
+                )
+
+    def _menu_tables(self) -> dict[str, MenuSettings]:
+        own = {f'machines."{mac}".menu': machine.menu for mac, machine in self._machines.items() if machine.menu}
+        return {**self._menu.all_tables(), **own}
+
     def for_machine(self, mac: str | None) -> BootPlan:
         """The plan of the machine `mac`, or of any machine without a table of its own when None."""
         own = self._machines.get(mac) if mac else None
@@ -85,11 +100,21 @@ class Plans:
             image=image,
             append=base.append if own is None or own.append is None else own.append,
             bios_loader=(own.bios_loader if own else None) or base.bios_loader,
+            uefi_loader=(own.uefi_loader if own else None) or base.uefi_loader,
         )
 
     def has_own(self, mac: str) -> bool:
         """Whether the configuration has a table for this machine."""
         return mac in self._machines
+
+    def has_own_menu(self, mac: str) -> bool:
+        """Whether its menu may be another one than that of any machine."""
+        return mac in self._machines or (bool(self._menu.groups) and self._group_of(mac) in self._menu.groups)
+
+    def _arranged(self, menu: Menu, mac: str | None) -> Menu:
+        own = self._machines.get(mac) if mac else None
+        group = self._group_of(mac) if mac and self._menu.groups else None
+        return arrange(menu, self._menu.settle(self.for_machine(mac).image, group, own.menu if own else None))
 
     def entry(self, mac: str | None) -> Entry | None:
         """The image that the machine boots from, or None while image/ holds none."""
@@ -158,7 +183,7 @@ class Plans:
         seconds = self._boot.menu_seconds
         if seconds is None:
             seconds = MENU_SECONDS if installs or any(self._is_medium(choice.label) for choice in choices[1:]) else 0.0
-        return Menu((*choices, *installs), default=default, timeout=seconds)
+        return self._arranged(Menu((*choices, *installs), default=default, timeout=seconds), mac)
 
     def _is_medium(self, image: str) -> bool:
         entry = self._catalog.get(image)

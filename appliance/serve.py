@@ -11,8 +11,8 @@ from appliance import host
 from appliance.appliance import Appliance
 from appliance.config import Config
 from appliance.loaders import missing_loaders
+from appliance.menus.files import PXELINUX_DEFAULT
 from appliance.plan import INITRD_PATH, KERNEL_PATH
-from appliance.tree import PXELINUX_DEFAULT
 
 log = structlog.get_logger()
 

@@ -32,7 +32,7 @@ from protocols.tftp import endpoint as tftp
 ADVERTISE_SECONDS = 10.0
 
 _LOADER_SUFFIXES = {".0", ".efi", ".kpxe", ".kkpxe", ".pxe", ".lkrn", ".c32", ".sys"}
-_MENU_FILES = re.compile(r"pxelinux\.cfg/.+|(.*/)?grub\.cfg.*|.*\.ipxe")
+_MENU_FILES = re.compile(r"pxelinux\.cfg/.+|(.*/)?grub\.cfg.*|grub/menu.*\.cfg|.*\.ipxe")
 _CARRIED = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, http.CLIENT_LEFT}
 
 log = structlog.get_logger()

@@ -6,7 +6,6 @@ squashfs NAME, whose symbolic links lead nowhere outside of it.
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -20,28 +19,18 @@ from appliance.kiwi.names import mac_asked_for
 from appliance.kiwi.publisher import Publisher
 from appliance.loaders import find_loader_file
 from appliance.members import Members
-from appliance.menus.ipxe import render_ipxe
+from appliance.menus.files import PXELINUX_DEFAULT, MenuFiles
 from appliance.menus.model import Menu
-from appliance.menus.pxelinux import parse_pxelinux, render_pxelinux
+from appliance.menus.pxelinux import parse_pxelinux
 from appliance.names import IMAGES, STATE, UPLOADS, normalise, split_inside
 from appliance.plan import KERNEL_PATH, Plans
 from appliance.sumfiles import SumFiles, find_image
-from protocols.ethernet import format_mac, parse_mac
 from storage.errors import StorageError
 from storage.image import BytesImage, FileImage, Image
 from storage.squashfs import Squashfs
 
 KIWI_FILES = ("kiwi/config.", "kiwi/hardware_config.")  # in any case: clients never get such a file as it is
-PXELINUX_DEFAULT = "pxelinux.cfg/default"
 MENU_MAX = 64 << 10  # bytes of an operator's menu that are read: PXELINUX's own limit
-
-_PXELINUX_MAC = re.compile(r"pxelinux\.cfg/01-((?:[0-9a-f]{2}-){5}[0-9a-f]{2})")
-_IPXE_SCRIPT = re.compile(r"boot(?:-((?:[0-9a-f]{2}-){5}[0-9a-f]{2}))?\.ipxe")
-
-
-def ipxe_script_name(mac: str | None) -> str:
-    """The name under which the iPXE script of a machine is served; None: of any machine."""
-    return f"boot-{mac.replace(':', '-')}.ipxe" if mac else "boot.ipxe"
 
 
 class Tree:
@@ -67,12 +56,12 @@ class Tree:
         self._root = root.resolve()
         self._catalog = catalog
         self._plans = plans
-        self._server = server
         publisher = Publisher(self._root, server=server, kept=self._root / STATE / "kiwi")
         self.answers = Answers(publisher, plans, members)
         self.sums = SumFiles(self._root, catalog, checksums, inside=self._inside) if checksums else None
         self._own_initrd = own_initrd
         self._find_loader = find_loader
+        self._menus = MenuFiles(server=server, menu=self.menu, has_own=plans.has_own_menu, has_file=self.has_file)
         self._prepare = prepare
 
     async def open(self, name: str, client: str) -> Image:
@@ -188,16 +177,7 @@ class Tree:
         return sorted(place.iterdir()) if place.is_dir() and place.resolve().is_relative_to(self._root) else []
 
     def _menu(self, path: str) -> Image | None:
-        if path == PXELINUX_DEFAULT:
-            return BytesImage(render_pxelinux(self.menu(None)))
-        if found := _PXELINUX_MAC.fullmatch(path):
-            mac = format_mac(parse_mac(found[1]))
-            own = self._plans.has_own(mac) and not self.has_file(PXELINUX_DEFAULT)
-            return BytesImage(render_pxelinux(self.menu(mac), name=path)) if own else None
-        if found := _IPXE_SCRIPT.fullmatch(path):
-            mac_or_none = format_mac(parse_mac(found[1])) if found[1] else None
-            return BytesImage(render_ipxe(self.menu(mac_or_none), server=self._server, name=path))
-        return None
+        return _generated(self._menus.read(path))
 
     def _initrd(self, path: str) -> Image | None:
         folder, _, image = path.partition("/")

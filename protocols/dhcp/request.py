@@ -85,6 +85,14 @@ FIRMWARE: dict[int, str] = {
     Architecture.ARM64_UEFI: "UEFI arm64",
     Architecture.RISCV64_UEFI: "UEFI riscv64",
     Architecture.LOONGARCH64_UEFI: "UEFI loongarch64",
+    Architecture.X86_UEFI_HTTP: "UEFI x86",
+    Architecture.X64_UEFI_HTTP: "UEFI x64",
+    Architecture.EBC_HTTP: "UEFI x64",
+    Architecture.ARM32_UEFI_HTTP: "UEFI arm32",
+    Architecture.ARM64_UEFI_HTTP: "UEFI arm64",
+    Architecture.RISCV64_UEFI_HTTP: "UEFI riscv64",
+    Architecture.LOONGARCH64_UEFI_HTTP: "UEFI loongarch64",
+    Architecture.X86_BIOS_HTTP: "BIOS",
     Architecture.ARM_RPIBOOT: "Raspberry Pi",
 }
 

@@ -19,12 +19,13 @@ from appliance.explanation import Explainer
 from appliance.exports.service import ExportService
 from appliance.inbox import Inbox
 from appliance.members import Enrolments, Members
+from appliance.menus.files import ipxe_script_name
 from appliance.offers import make_plan
 from appliance.plan import Plans
 from appliance.quirks.adaptive import Adaptation
 from appliance.quirks.memory import FlowMemory, Tried
 from appliance.quirks.table import Quirks
-from appliance.tree import Tree, ipxe_script_name
+from appliance.tree import Tree
 from protocols.aoe.endpoint import AoeServer
 from protocols.dhcp.request import Architecture
 from tests.appliance.quirks.requests import HTTP, IPXE, PC, PI

@@ -1,10 +1,11 @@
 """Which boot file each kind of machine is offered, and what is said when there is none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from appliance.config import BiosLoader
+from appliance.config import BiosLoader, UefiLoader
 from appliance.loaders import LoaderFile, missing_files
 from appliance.offers import make_plan
 from protocols.dhcp.offer import Offer, Refusal
@@ -60,6 +61,10 @@ def offered(machine: BootRequest, bios_loader: BiosLoader = "auto") -> Offer | R
         (request(X64), "auto", "snponly.efi"),
         (request(X64), "pxelinux", "snponly.efi"),
         (request(Architecture.EBC), "auto", "snponly.efi"),
+        (request(Architecture.X86_UEFI), "auto", "grub-ia32.efi"),
+        (request(Architecture.ARM32_UEFI), "auto", "grub-arm.efi"),
+        (request(Architecture.ARM64_UEFI), "auto", "grub-aa64.efi"),
+        (request(Architecture.RISCV64_UEFI), "auto", "grub-riscv64.efi"),
         (request(X64, SNPONLY), "auto", "http://10.77.0.2/boot.ipxe"),
         (request(X64, SNPONLY), "pxelinux", "http://10.77.0.2/boot.ipxe"),
         (request(X64, frozenset()), "auto", "tftp://10.77.0.2/boot.ipxe"),
@@ -94,11 +99,54 @@ def test_http_on_another_port() -> None:
 
 
 @pytest.mark.parametrize(
+    ("setting", "boot_file"), [("shim", "shimx64.efi"), ("ipxe", "snponly.efi"), ("grub", "grub-x64.efi")]
+)
+def test_setting_for_uefi(setting: UefiLoader, boot_file: str) -> None:
+    """It is asked for by MAC, and leaves machines with BIOS alone."""
+    plan = make_plan(BOX, uefi_loader=lambda mac: setting, missing=nothing_missing)
+    assert plan(request(X64)) == Offer(boot_file)
+    assert plan(request(BIOS)) == Offer("pxelinux.0")
+
+
+def test_shim_where_we_give_the_addresses() -> None:
+    """Debian's GRUB, behind it, takes its server from whoever gave the address (quirks G-1)."""
+    plan = make_plan(BOX, gives_addresses=lambda: True, missing=nothing_missing)
+    assert plan(request(X64)) == Offer("shimx64.efi")
+    assert plan(request(Architecture.ARM64_UEFI)) == Offer("shimaa64.efi")
+    assert plan(request(BIOS)) == Offer("pxelinux.0")
+
+
+def test_shim_that_is_not_installed(tmp_path: Path) -> None:
+    """It is passed over, unless it is configured."""
+    gone = missing_files("shimx64.efi", tmp_path)
+    missing = {"shimx64.efi": gone}
+    plan = make_plan(BOX, gives_addresses=lambda: True, missing=lambda name: missing.get(name, ()))
+    assert plan(request(X64)) == Offer("snponly.efi")
+    plan = make_plan(BOX, uefi_loader=lambda mac: "shim", missing=lambda name: missing.get(name, ()))
+    assert isinstance(plan(request(X64)), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "url"),
+    [
+        (Architecture.X64_UEFI_HTTP, "http://10.77.0.2/snponly.efi"),
+        (Architecture.EBC_HTTP, "http://10.77.0.2/snponly.efi"),
+        (Architecture.ARM64_UEFI_HTTP, "http://10.77.0.2/grub-aa64.efi"),
+        (Architecture.X86_UEFI_HTTP, "http://10.77.0.2/grub-ia32.efi"),
+    ],
+)
+def test_http_boot(architecture: Architecture, url: str) -> None:
+    """The same loaders by URL, whose host is an address: a name would need a DNS server (quirks H-7)."""
+    asked = replace(request(architecture), vendor_class="HTTPClient:Arch:00016:UNDI:003001")
+    assert offered(asked) == Offer(url, flow="http")
+
+
+@pytest.mark.parametrize(
     ("architecture", "reason"),
     [
         (None, "its firmware does not say which architecture it is (option 93)"),
-        (Architecture.ARM64_UEFI, "there is no boot loader for UEFI arm64 here yet"),
-        (0x1234, "there is no boot loader for architecture 4660 here yet"),
+        (Architecture.LOONGARCH64_UEFI, "no boot loader for UEFI loongarch64: Debian has no boot loader for it"),
+        (0x1234, "no boot loader for architecture 4660: none is known for its architecture"),
     ],
 )
 def test_no_loader_for_it(architecture: int | None, reason: str) -> None:
@@ -106,9 +154,16 @@ def test_no_loader_for_it(architecture: int | None, reason: str) -> None:
     assert offered(request(architecture)) == Refusal(reason)
 
 
+def test_no_loader_as_configured() -> None:
+    """There is one for it, of another kind than the configuration asks for."""
+    plan = make_plan(BOX, uefi_loader=lambda mac: "ipxe", missing=nothing_missing)
+    refused = "no boot loader for UEFI arm64: Debian has no ipxe for it, as it is configured"
+    assert plan(request(Architecture.ARM64_UEFI)) == Refusal(refused)
+
+
 def test_loader_not_installed(tmp_path: Path) -> None:
-    """The reason names the first choice and its package."""
-    plan = make_plan(BOX, missing=lambda name: missing_files(name, tmp_path))
+    """The reason names the first choice and its packages."""
+    plan = make_plan(BOX, uefi_loader=lambda mac: "ipxe", missing=lambda name: missing_files(name, tmp_path))
     assert plan(request(X64)) == Refusal("no boot loader for UEFI x64: snponly.efi not installed: run apt install ipxe")
 
 

@@ -14,9 +14,10 @@ from appliance.catalog import Catalog
 from appliance.checksums import Checksums
 from appliance.config import Config
 from appliance.memory import Memory
+from appliance.menus.files import ipxe_script_name
 from appliance.names import normalise
 from appliance.plan import Plans
-from appliance.tree import Tree, ipxe_script_name
+from appliance.tree import Tree
 from storage.image import Image
 
 CLIENT = "10.77.0.51"
