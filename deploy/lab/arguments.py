@@ -9,8 +9,10 @@ from typing import Literal, NoReturn
 MAX_CLIENTS = 200  # what the lab's DHCP server has addresses for
 MAX_LOSS = 50  # per cent, each way; past it TCP makes no headway and no boot ends
 
-FIRMWARES = ("bios", "uefi")
+FIRMWARES = ("bios", "uefi", "uefi-http", "secure")
 ROOTS = ("nbd", "aoe", "ram")
+UEFI_LOADERS = ("auto", "shim", "ipxe", "grub")
+CARDS = ("virtio", "e1000", "e1000e")
 MIXED = "mixed"
 
 EXAMPLES = """\
@@ -18,6 +20,8 @@ examples:
   sudo deploy/run                                       one BIOS client with root over NBD, one UEFI client over AoE
   sudo deploy/run --clients 6                           every firmware with every root, side by side
   sudo deploy/run --clients 1 --firmware uefi --root ram
+  sudo deploy/run --clients 1 --secure-boot             OVMF with Microsoft's keys: shim, GRUB and kernel are checked
+  sudo deploy/run --clients 3 --firmware bios --card e1000e
   sudo deploy/run --loss 10                             one packet in ten lost, each way
   sudo deploy/run --server peers                        the same two, booted by dnsmasq, nbd-server and vblade
   sudo deploy/run --arm relay --root nbd                clients in another network, behind a DHCP relay
@@ -37,8 +41,10 @@ class Arguments:
     loss: int
     files: int
     bios_loader: Literal["auto", "pxelinux", "ipxe"]
+    uefi_loader: Literal["auto", "shim", "ipxe", "grub"]
+    card: Literal["virtio", "e1000", "e1000e"]
     server: Literal["rootwire", "peers"]
-    arm: Literal["plain", "relay", "two-dhcp"]
+    arm: Literal["plain", "relay", "two-dhcp", "next-server"]
     keep: bool
 
 
@@ -67,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--clients", type=_number(1, MAX_CLIENTS), default=2, metavar="N", help="how many clients (default: 2)")
-    add("--firmware", choices=(*FIRMWARES, MIXED), default=MIXED, help="their firmware (default: mixed, in turn)")
+    add(
+        "--firmware",
+        choices=(*FIRMWARES, MIXED),
+        default=MIXED,
+        help="(default: mixed: bios and uefi in turn)",
+    )
+    add("--secure-boot", dest="firmware", action="store_const", const="secure", help="the same as --firmware secure")
     add("--root", choices=(*ROOTS, MIXED), default=MIXED, help="how they get their root (default: mixed, in turn)")
     add("--loss", type=_number(0, MAX_LOSS), default=0, metavar="PERCENT", help="lose packets, each way (default: 0)")
     add("--files", type=_number(1, 100_000), default=600, metavar="N", help="files each client reads (default: 600)")
@@ -77,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="what BIOS clients load (default: auto)",
     )
+    add("--uefi-loader", choices=UEFI_LOADERS, default="auto", help="what UEFI clients load (default: auto)")
+    add("--card", choices=CARDS, default=CARDS[0], help="their network card (default: virtio)")
     add(
         "--server",
         choices=("rootwire", "peers"),
@@ -85,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--arm",
-        choices=("plain", "relay", "two-dhcp"),
+        choices=("plain", "relay", "two-dhcp", "next-server"),
         default="plain",
         help="the network: plain, the clients behind a DHCP relay and router, or two DHCP servers (default: plain)",
     )

@@ -10,14 +10,41 @@ from pathlib import Path
 
 from deploy.lab.console import Console, Mark, Sighting
 from deploy.lab.errors import LabError
-from deploy.lab.plan import ClientPlan
+from deploy.lab.plan import ClientPlan, Firmware
 from deploy.lab.process import start, stop
 from deploy.lab.story import Story
 
-OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
-OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+OVMF = Path("/usr/share/OVMF")
+AAVMF = Path("/usr/share/AAVMF")
+CARDS = {"virtio": "virtio-net-pci", "e1000": "e1000", "e1000e": "e1000e"}
 READ_SIZE = 65536  # bytes of console taken at once
 DISK_SIZE = 128 << 20  # bytes of each disk, which takes what is written to it only
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A kind of machine in QEMU: its program, words that make it so, and its firmware, which BIOS brings itself."""
+
+    program: str
+    words: tuple[str, ...] = ()
+    code: Path = Path()
+    variables: Path | None = None
+
+
+X64 = "qemu-system-x86_64"
+NO_PXE = tuple(word for v in (4, 6) for word in ("-fw_cfg", f"name=opt/org.tianocore/IPv{v}PXESupport,string=n"))
+# Variables are kept from whoever runs outside of system management mode: else Secure Boot could be switched off.
+GUARDED = ("-M", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on")
+
+MACHINES: dict[Firmware, Machine] = {
+    "bios": Machine(X64),
+    "uefi": Machine(X64, ("-M", "q35"), OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd"),
+    "uefi-http": Machine(X64, ("-M", "q35", *NO_PXE), OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd"),
+    "secure": Machine(X64, GUARDED, OVMF / "OVMF_CODE_4M.secboot.fd", OVMF / "OVMF_VARS_4M.ms.fd"),
+    "arm64": Machine(
+        "qemu-system-aarch64", ("-M", "virt", "-cpu", "cortex-a57"), AAVMF / "AAVMF_CODE.fd", AAVMF / "AAVMF_VARS.fd"
+    ),
+}
 
 
 @dataclass(slots=True)
@@ -86,26 +113,28 @@ def qemu_command(plan: ClientPlan, folder: Path) -> list[str]:
 
     A disk that is there already is used as it is: the client's next boot finds what this one leaves.
 
-    Raises: LabError when OVMF is not installed.
+    Raises: LabError when the firmware is not installed.
     """
-    network = f"virtio-net-pci,netdev=n0,mac={plan.mac},bootindex=1"
+    machine = MACHINES[plan.firmware]
     command = [
-        *("qemu-system-x86_64", "-name", plan.name, "-accel", "tcg,thread=single", "-m", str(plan.memory_mib)),
+        *(machine.program, "-name", plan.name, "-accel", "tcg,thread=single", "-m", str(plan.memory_mib)),
         *("-nographic", "-monitor", "none", "-serial", "stdio", "-no-reboot"),
         *("-netdev", f"tap,id=n0,ifname={plan.tap},script=no,downscript=no"),
         *(word for disk in make_disks(plan, folder) for word in ("-drive", f"file={disk},format=raw,if=ide")),
+        *machine.words,
     ]
-    if plan.firmware == "bios":
+    network = f"{CARDS[plan.card]},netdev=n0,mac={plan.mac},bootindex=1"
+    if machine.variables is None:
         return [*command, "-device", network]  # the card's own ROM is iPXE
-    if not OVMF_CODE.is_file():
-        raise LabError(f"{OVMF_CODE} is missing: run sudo deploy/setup")
+    if not machine.code.is_file():
+        raise LabError(f"{machine.code} is missing: run sudo deploy/setup")
     variables = folder / f"{plan.name}.vars"
-    shutil.copy(OVMF_VARS, variables)
+    shutil.copy(machine.variables, variables)
     return [
-        *(*command, "-M", "q35", "-device", "virtio-rng-pci"),  # OVMF's network stack wants random numbers
-        *("-drive", f"if=pflash,format=raw,readonly=on,file={OVMF_CODE}"),
-        *("-drive", f"if=pflash,format=raw,file={variables}"),
-        *("-device", f"{network},romfile="),  # without the iPXE ROM, so that OVMF's own PXE boots
+        *(*command, "-device", "virtio-rng-pci"),  # its network stack wants random numbers
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={machine.code}"),
+        *("-drive", f"if=pflash,unit=1,format=raw,file={variables}"),
+        *("-device", f"{network},romfile="),  # without the iPXE ROM, so that its own PXE boots
     ]
 
 

@@ -31,7 +31,7 @@ CLIENTS_GATEWAY = "10.78.0.1"  # the relay's face to the clients, and its giaddr
 CLIENTS_NETWORK = "10.78.0.0/24"
 CLIENTS_GATEWAY_V6 = "fd00:78::1"
 
-Arm = Literal["plain", "relay", "two-dhcp"]
+Arm = Literal["plain", "relay", "two-dhcp", "next-server"]
 
 # The router advertises an IPv6 prefix, as routers do. Without one iPXE waits 13 s in vain before it goes on.
 ROUTER_ADDRESS_V6 = "fd00:77::1"
@@ -93,7 +93,7 @@ class Network:
     @property
     def namespaces(self) -> list[str]:
         """All there are."""
-        arms = {"plain": [], "relay": [self.relay], "two-dhcp": [self.second_router]}
+        arms = {"plain": [], "next-server": [], "relay": [self.relay], "two-dhcp": [self.second_router]}
         return [self.lan, self.box, self.router, *arms[self.arm]]
 
     def __enter__(self) -> Self:

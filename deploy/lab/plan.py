@@ -4,16 +4,21 @@ import itertools
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Firmware = Literal["bios", "uefi"]
+# uefi-http boots by HTTP alone; secure is UEFI with Microsoft's keys, which runs nothing that they don't vouch for.
+Firmware = Literal["bios", "uefi", "uefi-http", "secure", "arm64"]
 Root = Literal["nbd", "aoe", "ram"]
 BiosLoader = Literal["auto", "pxelinux", "ipxe"]
+UefiLoader = Literal["auto", "shim", "ipxe", "grub"]
+Card = Literal["virtio", "e1000", "e1000e"]
 
 MAC_PREFIX = "52:54:00:77:00"  # QEMU's own locally used prefix, then 77:00 for this lab
 FIRMWARES: tuple[Firmware, ...] = get_args(Firmware)
+MIXED: tuple[Firmware, ...] = ("bios", "uefi")  # what "mixed" means: the others are asked for by name
 ROOTS: tuple[Root, ...] = get_args(Root)
+CARDS: tuple[Card, ...] = get_args(Card)
 
 # Memory per client: OVMF and a root unpacked into RAM both want more than a BIOS guest.
-MEMORY_MIB: dict[Firmware, int] = {"bios": 768, "uefi": 1024}
+MEMORY_MIB: dict[Firmware, int] = {"bios": 768, "uefi": 1024, "uefi-http": 1024, "secure": 1024, "arm64": 1024}
 RESERVED_MIB = 512  # left to the appliance and to whatever else runs
 QEMU_MIB = 192  # what QEMU itself takes beside the guest's memory: translated code, OVMF's flash
 
@@ -26,6 +31,8 @@ class ClientPlan:
     firmware: Firmware
     root: Root
     bios_loader: BiosLoader = "auto"  # what a BIOS client is given to load; UEFI ones take no notice
+    uefi_loader: UefiLoader = "auto"  # and what a UEFI client is given
+    card: Card = "virtio"
     disks: int = 0  # how many disks it has; a BIOS client's are /dev/sda, /dev/sdb, ...
 
     @property
@@ -49,12 +56,19 @@ class ClientPlan:
         return MEMORY_MIB[self.firmware]
 
 
-def plan_clients(count: int, firmware: str, root: str, bios_loader: BiosLoader = "auto") -> list[ClientPlan]:
+def plan_clients(
+    count: int,
+    firmware: str,
+    root: str,
+    bios_loader: BiosLoader = "auto",
+    uefi_loader: UefiLoader = "auto",
+    card: Card = "virtio",
+) -> list[ClientPlan]:
     """`count` clients; where `firmware` or `root` is "mixed" they take turns, so that six clients cover each pair."""
-    firmwares = itertools.cycle(FIRMWARES if firmware == "mixed" else [f for f in FIRMWARES if f == firmware])
+    firmwares = itertools.cycle(MIXED if firmware == "mixed" else [f for f in FIRMWARES if f == firmware])
     roots = itertools.cycle(ROOTS if root == "mixed" else [r for r in ROOTS if r == root])
     turns = zip(range(count), firmwares, roots, strict=False)
-    return [ClientPlan(number, firmware, root, bios_loader) for number, firmware, root in turns]
+    return [ClientPlan(number, kind, root, bios_loader, uefi_loader, card) for number, kind, root in turns]
 
 
 def bearable(plans: list[ClientPlan], *, cores: int, available_mib: int) -> int:

@@ -23,7 +23,9 @@ def router_commands(network: Network, folder: Path) -> list[tuple[str, list[str]
             (network.router, [*_server(folder / "router", [HALVES[0]]), *_advertising(ADVERTISED_PREFIX)]),
             (network.second_router, _server(folder / "router2", [HALVES[1]])),
         ]
-    return [(network.router, [*_server(folder / "router", [RANGE]), *_advertising(ADVERTISED_PREFIX)])]
+    # Named as next server, without a boot file: what the README asks of a LAN whose machines boot by shim.
+    named = [f"--dhcp-boot=,,{BOX_ADDRESS}"] if network.arm == "next-server" else []
+    return [(network.router, [*_server(folder / "router", [RANGE]), *_advertising(ADVERTISED_PREFIX), *named])]
 
 
 def _dnsmasq(log: Path) -> list[str]:

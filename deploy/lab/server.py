@@ -65,6 +65,7 @@ def write_config(path: Path, plans: Sequence[ClientPlan], settings: BootSettings
             f'[machines."{plan.mac}"]  # {plan.name}',
             f'root = "{plan.root}"',
             f'bios_loader = "{plan.bios_loader}"',
+            f'uefi_loader = "{plan.uefi_loader}"',
         ]
     path.write_text("\n".join(lines) + "\n")
 

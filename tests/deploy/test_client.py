@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lab.client import DISK_SIZE, Client, qemu_command, run_client
+from deploy.lab.client import CARDS, DISK_SIZE, OVMF, Client, qemu_command, run_client
 from deploy.lab.console import Mark
-from deploy.lab.plan import ClientPlan
+from deploy.lab.plan import Card, ClientPlan
 from deploy.lab.story import Step, Story
 
 SUM = "0123456789abcdef0123456789abcdef"
@@ -101,3 +101,24 @@ def test_disks_are_kept(tmp_path: Path) -> None:
     assert paths[0].stat().st_size == DISK_SIZE
     with paths[0].open("rb") as file:
         assert file.read(4) == b"kept"
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_cards(tmp_path: Path, card: Card) -> None:
+    """Each is QEMU's device of that kind."""
+    words = qemu_command(ClientPlan(1, "bios", "nbd", card=card), tmp_path)
+    assert any(word.startswith(f"{CARDS[card]},netdev=n0") for word in words)
+
+
+def test_a_secure_client_has_microsofts_keys(tmp_path: Path) -> None:
+    """And its variables are out of reach of what runs later."""
+    words = " ".join(qemu_command(ClientPlan(1, "secure", "nbd"), tmp_path))
+    assert "OVMF_CODE_4M.secboot.fd" in words
+    assert "smm=on" in words
+    assert (tmp_path / "client-01.vars").read_bytes() == (OVMF / "OVMF_VARS_4M.ms.fd").read_bytes()
+
+
+def test_an_http_client_has_no_pxe(tmp_path: Path) -> None:
+    """Its firmware would try that first."""
+    words = " ".join(qemu_command(ClientPlan(1, "uefi-http", "nbd"), tmp_path))
+    assert "name=opt/org.tianocore/IPv4PXESupport,string=n" in words
