@@ -44,6 +44,7 @@ class Effects(Section):
     blksize_max: Annotated[int, Field(ge=MIN_BLKSIZE, le=MAX_BLKSIZE)] | None = None
     window_max: Annotated[int, Field(ge=1, le=WINDOWSIZE_CEILING)] | None = None
     frag_ok: bool | None = None  # whether the firmware puts IP fragments together again
+    tftp_wrap: Literal[0, 1] | None = None  # the number of the block after 65535
     pace_mbit: Annotated[int, Field(ge=1, le=MOST_MBIT)] | None = None  # megabits a second that are sent at most
     single_port: bool | None = None  # whether TFTP answers from port 69, as machines behind NAT need
 

@@ -44,6 +44,7 @@ class Ceiling:
             windowsize=min(self._base.windowsize, effects.window_max or self._base.windowsize),
             window_bytes=self._base.window_bytes,
             single_port=bool(effects.single_port),
+            wrap=effects.tftp_wrap or 0,
             rate=(effects.pace_mbit or 0) * BYTES_IN_MBIT,
         )
 

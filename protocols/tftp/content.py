@@ -1,7 +1,8 @@
 """A file as numbered blocks: which bytes of it are needed next, and what goes into block n.
 
 Blocks count from 1 without wrapping. Only a block shorter than blksize ends a transfer, so a file of a whole number
-of blocks is followed by an empty one (RFC 1350 §6). Left out: octet mode, which the native pump cuts by itself.
+of blocks is followed by an empty one (RFC 1350 §6). The native pump cuts octets by itself: those here are for the few
+transfers that it can't number.
 """
 
 from typing import Protocol
@@ -28,6 +29,41 @@ class Content(Protocol):
 
     def size_through(self, number: int) -> int:
         """How many payload bytes blocks 1 to `number` hold."""
+
+
+class OctetContent:
+    """Bytes as they are: block n starts at (n - 1) * blksize."""
+
+    __slots__ = ("_blksize", "_chunk", "_size", "_start")
+
+    def __init__(self, size: int, blksize: int) -> None:
+        self._size = size
+        self._blksize = blksize
+        self._chunk = memoryview(b"")
+        self._start = 0  # offset of the chunk in the file
+
+    def require(self, first: int, count: int) -> tuple[int, int] | None:
+        """As `Content.require`; asks for READ_AHEAD bytes where fewer would do."""
+        begin = (first - 1) * self._blksize
+        end = min(begin + count * self._blksize, self._size)
+        if begin >= end or (self._start <= begin and end <= self._start + len(self._chunk)):
+            return None
+        return begin, min(max(count * self._blksize, READ_AHEAD), self._size - begin)
+
+    def supply(self, offset: int, data: bytes) -> None:
+        """As `Content.supply`."""
+        self._start = offset
+        self._chunk = memoryview(data)
+
+    def payload(self, number: int) -> memoryview:
+        """As `Content.payload`; a slice, not a copy."""
+        begin = (number - 1) * self._blksize
+        length = min(self._blksize, self._size - begin)
+        return self._chunk[begin - self._start :][:length]
+
+    def size_through(self, number: int) -> int:
+        """As `Content.size_through`."""
+        return min(number * self._blksize, self._size)
 
 
 class NetasciiContent:

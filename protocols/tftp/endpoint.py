@@ -24,7 +24,7 @@ from protocols.errors import WireError
 from protocols.pacing import pace_socket
 from protocols.tftp.admission import Address, Admission
 from protocols.tftp.channel import Owner, ReadChannel, WriteChannel
-from protocols.tftp.content import NetasciiContent
+from protocols.tftp.content import NetasciiContent, OctetContent
 from protocols.tftp.events import (
     Download,
     Report,
@@ -38,7 +38,7 @@ from protocols.tftp.options import Ceilings, Mode, Terms, announced_size, negoti
 from protocols.tftp.path import PumpedPath, ReadPath, Transfer
 from protocols.tftp.refusals import BAD_MODE, BUSY, NOT_FOUND, Refusal, refusal_of
 from protocols.tftp.transfer import Outcome
-from protocols.tftp.wire import Opcode, Request, build_error, parse_packet
+from protocols.tftp.wire import BLOCK_NUMBERS, Opcode, Request, build_error, parse_packet
 from storage.errors import StorageError
 from storage.image import Image
 from storage.upload import Upload
@@ -209,9 +209,11 @@ class TftpServer:
             raise
 
     def _begin_read(self, sock: socket.socket, peer: Address, request: Request, terms: Terms, image: Image) -> Transfer:
-        if terms.mode is Mode.OCTET:
+        is_plain = terms.wrap == 0 or image.size < (BLOCK_NUMBERS - 1) * terms.blksize  # as pumps number blocks
+        if terms.mode is Mode.OCTET and is_plain:
             return self._path.open(sock, peer, request, terms, image)
-        return ReadChannel(self, sock, peer, request, terms, image, NetasciiContent(image.size, terms.blksize))
+        kind = OctetContent if terms.mode is Mode.OCTET else NetasciiContent
+        return ReadChannel(self, sock, peer, request, terms, image, kind(image.size, terms.blksize))
 
     @contextmanager
     def _own_socket(self, peer: Address, ceilings: Ceilings) -> Iterator[socket.socket]:

@@ -2,7 +2,7 @@
 
 An option that makes no sense is ignored, never an error (quirks T-3, T-6, T-7, T-21; KIWI sends `blksize 0` and an
 empty `multicast`). What is accepted is echoed under the client's own spelling, in the client's order (quirk T-2).
-Leaves out: multicast (RFC 2090), tftp-hpa's blksize2 and utimeout.
+tftp-hpa's rollover says which number follows 65535. Leaves out: multicast (RFC 2090), blksize2 and utimeout.
 """
 
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ class Terms:
     windowsize: int
     timeout: int | None  # seconds, only when the client asked
     answer: Options
+    wrap: int = 0  # the number of the block after 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Ceilings:
     windowsize: int = WINDOWSIZE_CEILING
     window_bytes: int = WINDOW_BYTES_CEILING
     single_port: bool = False  # the port that was asked, for clients behind NAT that knows no TFTP (quirk T-14)
+    wrap: int = 0  # the number after 65535, 0 or 1, where the client's option rollover does not say (quirk T-9)
     rate: int = 0  # bytes a second; 0: as fast as acknowledgements come
 
 
@@ -63,10 +65,12 @@ def negotiate(request: Request, mode: Mode, size: int, ceilings: Ceilings) -> Te
     blksize = _blksize(asked, ceilings)
     windowsize = _windowsize(asked, ceilings, mode, blksize or DEFAULT_BLKSIZE)
     timeout = _within(asked.get("timeout"), 1, MAX_TIMEOUT)
+    rollover = _within(asked.get("rollover"), 0, 1) if request.opcode is Opcode.RRQ else None
     values = {
         "blksize": blksize,
         "windowsize": windowsize,
         "timeout": timeout,
+        "rollover": rollover,
         "tsize": _tsize(asked, mode, size, request.opcode),
     }
     answer: list[tuple[str, str]] = []
@@ -74,7 +78,8 @@ def negotiate(request: Request, mode: Mode, size: int, ceilings: Ceilings) -> Te
         value = values.pop(name.lower(), None)
         if value is not None:
             answer.append((name, str(value)))
-    return Terms(mode, blksize or DEFAULT_BLKSIZE, windowsize or 1, timeout, tuple(answer))
+    wrap = ceilings.wrap if rollover is None else rollover
+    return Terms(mode, blksize or DEFAULT_BLKSIZE, windowsize or 1, timeout, tuple(answer), wrap)
 
 
 def _first_of_each(options: Options) -> dict[str, str]:

@@ -75,7 +75,7 @@ class ReadTransfer(Transfer):
                 self._is_offering = False
                 self._on_progress(now)
         else:
-            self._on_ack((packet.block - self._acked) % BLOCK_NUMBERS, now)
+            self._on_ack((packet.block - self._acked) % (BLOCK_NUMBERS - self.terms.wrap), now)
 
     def _on_ack(self, ahead: int, now: float) -> None:
         if not 0 < ahead <= self._sent - self._acked:
@@ -101,7 +101,8 @@ class ReadTransfer(Transfer):
     def _send_window(self, now: float) -> None:
         for number in range(self._acked + 1, self._acked + 1 + self.terms.windowsize):
             payload = self._content.payload(number)
-            self._outbox.append(build_data(number, payload))
+            wrap = self.terms.wrap
+            self._outbox.append(build_data((number - wrap) % (BLOCK_NUMBERS - wrap) + wrap, payload))
             self._sent = number
             if len(payload) < self.terms.blksize:
                 self._last = number

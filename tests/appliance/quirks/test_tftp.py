@@ -69,3 +69,9 @@ def test_pace() -> None:
     assert ceilings(Firmware.IPXE, Effects(pace_mbit=100)).rate == 12_500_000
     assert ceilings(Firmware.KERNEL, Effects(pace_mbit=100)).rate == 0
     assert Ceiling(BASE, timeline=Timeline(), quirks=Quirks(QuirkSettings())).rate(CLIENT) == 0
+
+
+def test_wrap() -> None:
+    """The few that go on with 1 (T-9)."""
+    assert ceilings(Firmware.PXE, Effects(tftp_wrap=1)).wrap == 1
+    assert ceilings(Firmware.PXE, Effects(tftp_wrap=0)).wrap == 0

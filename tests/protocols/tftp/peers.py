@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from protocols.tftp.content import NetasciiContent
+from protocols.tftp.content import NetasciiContent, OctetContent
 from protocols.tftp.options import Mode, Terms
 from protocols.tftp.reading import ReadTransfer
 from protocols.tftp.wire import Ack, Data, OptionAck, build_ack, build_data, parse_packet
 from protocols.tftp.writing import WriteTransfer
-from tests.protocols.tftp.twin import OctetContent
 
 CLIENT_INTERVAL = 1.0  # seconds between a client's own attempts
 END_OF_TIME = 10_000.0  # seconds; a simulation that gets here hangs

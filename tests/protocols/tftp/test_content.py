@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.tftp.content import READ_AHEAD, Content, NetasciiContent
+from protocols.tftp.content import READ_AHEAD, Content, NetasciiContent, OctetContent
 from protocols.tftp.netascii import encode
-from tests.protocols.tftp.twin import OctetContent
 
 
 def read_blocks(content: Content, plain: bytes, blksize: int, window: int) -> list[bytes]:

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from protocols.datagram import udp_socket
-from protocols.tftp.channel import Owner
+from protocols.tftp.channel import Owner, ReadChannel
 from protocols.tftp.endpoint import (
     Ceilings,
     Download,
@@ -201,6 +201,21 @@ async def test_a_clients_own_ceilings(tree: Tree) -> None:
         with client.sock:
             client.ask("file", ("blksize", "1468"), ("windowsize", "4"))
             assert await client.take() == OptionAck((("blksize", "1024"), ("windowsize", "2")))
+
+
+async def test_a_client_that_goes_on_with_one(tree: Tree) -> None:
+    """A file of more blocks than there are numbers is sent by what can number them so (T-9), a shorter one as ever."""
+    tree.images["long"] = BytesImage(bytes(65_536 * 8))
+    async with serving(tree) as server:
+        for name, is_channel in (("long", True), ("file", tree.path is PlainPath)):
+            client = Peer(server.port)
+            with client.sock:
+                client.ask(name, ("blksize", "8"), ("rollover", "1"))
+                assert await client.take() == OptionAck((("blksize", "8"), ("rollover", "1")))
+                (transfer,) = server._transfers.values()
+                assert isinstance(transfer, ReadChannel) == is_channel
+                client.send(build_error(0, "enough"))
+                await ended(tree)
 
 
 async def test_single_port(tree: Tree) -> None:

@@ -112,3 +112,20 @@ def test_no_options_ever_fail(options: Options, mode: Mode) -> None:
     assert 8 <= agreed.blksize <= 65464
     assert 1 <= agreed.windowsize <= 64
     assert {name for name, _ in agreed.answer} <= {name for name, _ in options}
+
+
+@pytest.mark.parametrize(
+    ("asked", "ceiling", "answered", "wrap"),
+    [("1", 0, True, 1), ("0", 1, True, 0), ("2", 0, False, 0), ("2", 1, False, 1), ("", 0, False, 0)],
+)
+def test_rollover(asked: str, ceiling: int, answered: bool, wrap: int) -> None:
+    """The client's word, else what is known of it (quirk T-9)."""
+    request = Request(Opcode.RRQ, "f", "octet", (("rollover", asked),))
+    agreed = negotiate(request, Mode.OCTET, 9, Ceilings(wrap=ceiling))
+    assert agreed == Terms(Mode.OCTET, 512, 1, None, (("rollover", asked),) if answered else (), wrap)
+
+
+def test_rollover_of_a_write() -> None:
+    """It is left unanswered: who sends decides, and goes on with 0."""
+    request = Request(Opcode.WRQ, "f", "octet", (("rollover", "1"),))
+    assert negotiate(request, Mode.OCTET, 0, Ceilings()).answer == ()

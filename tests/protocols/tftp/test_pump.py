@@ -9,6 +9,7 @@ import pytest
 
 from protocols.datagram import udp_socket
 from protocols.errors import WireError
+from protocols.tftp.content import OctetContent
 from protocols.tftp.options import Terms
 from protocols.tftp.pumped import Ended
 from protocols.tftp.reading import FINAL_RESENDS, ReadTransfer
@@ -16,7 +17,6 @@ from protocols.tftp.transfer import Outcome
 from protocols.tftp.wire import Opcode, Request, build_ack, build_data, build_error, build_oack, build_request
 from storage.image import BytesImage
 from tests.protocols.tftp.bench import FILE, GIVE_UP_AFTER, KIB, STEADY, Bench, Client, agree, opened
-from tests.protocols.tftp.twin import OctetContent
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from protocols.errors import WireError
-from protocols.tftp.content import NetasciiContent
+from protocols.tftp.content import NetasciiContent, OctetContent
 from protocols.tftp.options import Mode, Terms
 from protocols.tftp.reading import FINAL_RESENDS, MIN_RTO, ReadTransfer
 from protocols.tftp.transfer import GIVE_UP_AFTER, START_RESENDS, Outcome
@@ -21,7 +21,6 @@ from protocols.tftp.wire import (
     build_request,
     parse_packet,
 )
-from tests.protocols.tftp.twin import OctetContent
 
 PLAIN = bytes(range(100))
 ANSWER = (("blksize", "10"),)
@@ -376,3 +375,20 @@ def test_netascii_is_sent_encoded() -> None:
     assert transfer.take_datagrams() == [build_data(2, b"\n")]
     transfer.receive(build_ack(2), 0.2)
     assert transfer.size == 9
+
+
+@pytest.mark.parametrize("windowsize", [1, 7])
+def test_block_numbers_that_go_on_with_one(windowsize: int) -> None:
+    """After 65535 comes 1, again and again, and an ACK of it is understood (quirk T-9)."""
+    blocks = 2 * 65535 + 20
+    terms = Terms(Mode.OCTET, 8, windowsize, None, (), wrap=1)
+    transfer = ReadTransfer(terms, OctetContent(blocks * 8 - 1, 8), 0.0)
+    seen = 0
+    while transfer.outcome is None:
+        while (wanted := transfer.wants()) is not None:
+            transfer.supply(wanted[0], bytes(wanted[1]), 0.0)
+        numbers = [int.from_bytes(datagram[2:4], "big") for datagram in transfer.take_datagrams()]
+        assert numbers == [(seen + at) % 65535 + 1 for at in range(len(numbers))]
+        seen += len(numbers)
+        transfer.receive(build_ack(numbers[-1]), 0.0)
+    assert (transfer.outcome, seen) == (Outcome.COMPLETED, blocks)
