@@ -48,6 +48,7 @@ class Exports:
         self._open: WeakValueDictionary[str, Tenure] = WeakValueDictionary()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._rebooted: dict[str, int] = {}  # requests made at an export when its machine began to boot
+        self._booted: set[str] = set()  # machines with disks that were seen to boot since the appliance started
 
     def offered(self, mac: str) -> dict[Kind, str]:
         """The exports that a machine may have, by what they are for; swap wherever there is one to write to."""
@@ -100,9 +101,14 @@ class Exports:
     def note_boot(self, mac: str) -> None:
         """Hear that a machine's firmware asks to boot: nothing that it had open is open any more."""
         if self.disks.has(mac):
+            self._booted.add(mac)
             for kind, name in self.offered(mac).items():
                 if self._is_thrown_away(kind, mac):
                     self._rebooted[name] = self._around.requests(name)
+
+    def has_booted(self, mac: str) -> bool:
+        """Whether a machine was seen to begin a boot since the appliance started."""
+        return mac in self._booted
 
     def used(self, kind: Kind, mac: str) -> int | None:
         """How much room an open disk takes, in bytes; None for one that is not open."""

@@ -86,10 +86,13 @@ class ExportService:
 
     def note_step(self, mac: str, stage: Stage, *, second_stage: bool) -> None:
         """Hear how far a machine has come with its boot."""
-        if stage is Stage.DISCOVERED and not second_stage:
+        is_past_firmware = Stage.KERNEL <= stage <= Stage.CLIENT_CONFIG  # which is past using what it had
+        # The appliance that saw its firmware ask may have been another process than this.
+        began_before_us = is_past_firmware and not self.exports.has_booted(mac)
+        if (stage is Stage.DISCOVERED and not second_stage) or began_before_us:
             self.exports.note_boot(mac)
             self.targets.note_boot(mac)
-        if Stage.KERNEL <= stage <= Stage.CLIENT_CONFIG:  # its firmware is past using what it had
+        if is_past_firmware:
             self.targets.ask(mac)
 
     def _owner(self, client: str) -> str | None:

@@ -1,5 +1,7 @@
 """appliance.exports.service: what client configurations name of machines' own, and when."""
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,24 @@ from storage.errors import StorageError
 from tests.appliance.exports.test_targets import Server
 
 OWN, OTHER, IDLE = "52:54:00:a1:b2:c3", "52:54:00:00:00:01", "52:54:00:00:00:03"
+
+
+def make_service(config: Path, folder: Path, plans: Callable[[], Plans]) -> ExportService:
+    """The disks, as a process that starts now finds them."""
+    return ExportService(
+        load_config(config),
+        folder / "state",
+        aoe=Server(),
+        connections=list,
+        mac_of={"203.0.113.1": OWN, "203.0.113.2": OTHER}.get,
+        image=lambda name: None,
+        boots_over_aoe=lambda mac: plans().for_machine(mac).root == "aoe",
+    )
+
+
+def throw_away(config: Path) -> None:
+    """Have each boot begin anew."""
+    config.write_text('[boot]\nwrite = "discard"\nwrite_size = "1MiB"\nroot = "nbd"\n')
 
 
 class TestService:
@@ -35,16 +55,7 @@ class TestService:
         (tmp_path / "image/edge").write_bytes(b"hsqs" + bytes(8192))
         settings, catalog = load_config(config), Catalog(tmp_path / "image")
         catalog.load()
-        server = Server()
-        service = ExportService(
-            settings,
-            tmp_path / "state",
-            aoe=server,
-            connections=list,
-            mac_of={"203.0.113.1": OWN, "203.0.113.2": OTHER}.get,
-            image=lambda name: None,
-            boots_over_aoe=lambda mac: plans.for_machine(mac).root == "aoe",
-        )
+        service = make_service(config, tmp_path, lambda: plans)
         plans = Plans(settings, catalog, server="10.0.0.9", private=service.private)
         return plans, service
 
@@ -95,3 +106,21 @@ class TestService:
         assert service.targets._waiting == {}
         service.note_step(OWN, Stage.KERNEL, second_stage=False)
         assert list(service.targets._waiting) == [OWN]
+
+    async def test_a_boot_that_began_before_the_appliance_did(
+        self, plans: tuple[Plans, ExportService], config: Path, tmp_path: Path
+    ) -> None:
+        """What is thrown away at each boot is so when the machine fetches its kernel, and not again in that boot."""
+        throw_away(config)
+        service = make_service(config, tmp_path, lambda: plans[0])
+        image = await service.exports.find("rw-525400000001", "203.0.113.2")
+        await asyncio.to_thread(image.write_at, 0, b"old")
+        await asyncio.to_thread(image.sync)
+        service = make_service(config, tmp_path, lambda: plans[0])
+        service.note_step(OTHER, Stage.KERNEL, second_stage=False)
+        image = await service.exports.find("rw-525400000001", "203.0.113.2")
+        assert await asyncio.to_thread(image.read_at, 0, 3) == bytes(3)
+        await asyncio.to_thread(image.write_at, 0, b"new")
+        service.note_step(OTHER, Stage.CLIENT_CONFIG, second_stage=False)
+        image = await service.exports.find("rw-525400000001", "203.0.113.2")
+        assert await asyncio.to_thread(image.read_at, 0, 3) == b"new"
