@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from appliance.loaders import LOADER_FILES, missing_files, remedy
+from appliance.loaders import LINKED, LOADER_FILES, missing_files, remedy
 from appliance.quirks.adaptive import Adaptation
 from appliance.quirks.model import FlowName
 from appliance.quirks.table import Applied, Quirks
@@ -49,7 +49,7 @@ def shape_offer(plan: Plan, request: BootRequest, applied: Applied, flow: FlowNa
 
 def _other_loader(name: str) -> Offer | Refusal:
     """A loader of Debian's that is there, or a file of the tree's, which its machine will find or not."""
-    missing = missing_files(name) if name in LOADER_FILES else ()
+    missing = missing_files(name) if name in LOADER_FILES or name in LINKED else ()
     return Refusal(f"{name} is its loader: {remedy(missing)}") if missing else Offer(name)
 
 
