@@ -1,18 +1,21 @@
 """One input of the DHCP fuzzer: a packet, how it came, what is offered; answered, and the answer judged.
 
-0  bit 0: port 4011, not 67; bits 1 and 2: whom it came from; bits 3 to 7: an eighth of its name's length
+0  bit 0: port 4011, not 67; bits 1 and 2: whom it came from; bits 3, 4: the flow; bits 5 to 7: names' length / 36
 1  the packet
 """
 
-from protocols.dhcp.offer import Offer, Refusal
+from typing import get_args
+
+from protocols.dhcp.offer import Flow, MenuItem, Offer, Refusal
 from protocols.dhcp.request import BootRequest, Via
 from protocols.dhcp.session import answer
 from protocols.errors import WireError
-from tests.protocols.dhcp.judge import judge_destination, judge_reply, may_be_answered, take_apart
+from tests.protocols.dhcp.judge import MESSAGE, OFFER, judge_destination, judge_reply, may_be_answered, take_apart
 
 BOX = "10.77.0.2"
 BOX_BYTES = bytes((10, 77, 0, 2))
 SOURCES = (("0.0.0.0", 68), ("10.77.0.173", 68), ("10.77.0.173", 4011), ("10.9.0.1", 67))
+FLOWS: tuple[Flow, ...] = get_args(Flow)
 MALFORMED = "malformed"
 
 
@@ -22,12 +25,14 @@ def exercise(data: bytes) -> str:
         return MALFORMED
     via: Via = "4011" if data[0] & 1 else "67"
     source = SOURCES[data[0] >> 1 & 3]
-    name = "n" * ((data[0] >> 3) * 8 + 1)
+    flow = FLOWS[data[0] >> 3 & 3]
+    name = "n" * ((data[0] >> 5) * 36 + 1)
+    items = tuple(MenuItem("item", name + "i") for _ in range(data[0] >> 5)) if flow == "menu" else ()
 
     def plan(request: BootRequest) -> Offer | Refusal:
         assert request.mac
         assert request.via == via
-        return Offer(name)
+        return Offer(name, flow, items)
 
     packet = data[1:]
     try:
@@ -38,6 +43,8 @@ def exercise(data: bytes) -> str:
     if outcome.answer is not None:
         assert may_be_answered(request, via, BOX_BYTES), outcome.counted
         reply = judge_reply(request, outcome.answer.datagram, BOX_BYTES)
-        assert name.encode() in (reply.options.get(67), reply.file.rstrip(b"\0"))
+        file = reply.options.get(67, reply.file.rstrip(b"\0")).decode()
+        is_withheld = reply.options[MESSAGE][0] == OFFER and flow in ("binl", "menu")
+        assert file in (("",) if is_withheld else (name, name + "i"))
         judge_destination(request, via, source, outcome.answer.destination)
     return outcome.counted

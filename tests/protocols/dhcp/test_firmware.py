@@ -1,6 +1,7 @@
 """Real firmware against the server: does it take the answers, and ask TFTP for the file it was offered?
 
 What the machines sent is kept in captures/, for the tests that need no machine; RECORD_CAPTURES=1 writes it anew.
+ROOTWIRE_CAPTURE=1 takes the golden captures of the flows anew, replies included (tests/captures).
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import pytest
 from protocols.datagram import udp_socket
 from protocols.dhcp.endpoint import BootServerAsked, DhcpEvent, Flow, MenuItem, Offer, Offered, ProxyDhcpServer
 from protocols.dhcp.reply import SERVER_PORT
+from tests.captures.recorder import captured
 from tests.protocols.dhcp.lan import BOX, Lan, inside
 from tests.protocols.dhcp.vectors import write_capture
 
@@ -56,7 +58,8 @@ async def test_boot_server(lan: Lan, tmp_path: Path, tool: Tool, firmware: str, 
     events: list[DhcpEvent] = []
     command = machine(lan, tool("qemu-system-x86_64"), firmware, tmp_path)
     menu = (MenuItem("First", BOOT_FILE), MenuItem("Second", OTHER_FILE)) if flow == "menu" else ()
-    with recorded(lan, f"{firmware}-{'4011' if flow == 'binl' else flow}"):
+    name = f"{firmware}-{'4011' if flow == 'binl' else flow}"
+    with recorded(lan, name), captured(lan.box, f"{firmware}-{flow}", ABOUT[name]):
         plain_dhcp = running(*lan.dhcp_server(tool("dnsmasq"), tmp_path))
         async with plain_dhcp, serving(lan, Offer(BOOT_FILE, flow, menu), events):
             assert await first_tftp_name(lan, command) == BOOT_FILE
