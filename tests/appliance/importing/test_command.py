@@ -11,6 +11,7 @@ import pytest
 
 from appliance.catalog import Catalog
 from appliance.errors import OperatorError
+from tests.appliance.deployment.archives import PACKERS
 from tests.appliance.importing.conftest import Import
 from tests.appliance.importing.kiwi import (
     DISK,
@@ -59,12 +60,12 @@ def test_root_images_of_every_version(tree: Path, tmp_path: Path, run_import: Im
     assert report["verified"]
 
 
-@pytest.mark.parametrize("mode", ["w", "w:xz", "w:gz", "w:bz2"])
+@pytest.mark.parametrize("packer", ["plain", "xz", "gzip", "bzip2", "zstd"])
 @pytest.mark.parametrize("prefix", ["", "./"])
-def test_tarballs(tree: Path, tmp_path: Path, run_import: Import, mode: str, prefix: str) -> None:
+def test_tarballs(tree: Path, tmp_path: Path, run_import: Import, packer: str, prefix: str) -> None:
     """Plain or compressed; what is in them is the same."""
     path = tmp_path / f"{NAME}.tar"
-    path.write_bytes(tarball(ROOT_KIWI_10, mode=mode, prefix=prefix))
+    path.write_bytes(PACKERS[packer](tarball(ROOT_KIWI_10, prefix=prefix)))
     run_import(path)
     there = listing(tree)
     assert (there[NAME], there[f"{NAME}.initrd"]) == (IMAGE, INITRD)
