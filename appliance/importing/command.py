@@ -52,8 +52,8 @@ def import_files(
                 kit = assemble(found, links, name)
                 if over is not None and kit.kind is not Kind.ROOT:
                     raise OperatorError(f"--root-over is of root images, and {kit.name} is none", "leave it out")
+                _require_free(folder, kit, over, force=force)
                 files = Placer(staging, bar).place(kit, over)
-                _require_free(folder, kit, files, force=force)
                 staging.publish(files)
                 _remove_stale(folder, kit, files)
     except OSError as failure:
@@ -87,22 +87,23 @@ def _stage(paths: Iterable[Path], staging: Staging, bar: Bar) -> tuple[list[Foun
     return found, links
 
 
-def _require_free(folder: Path, kit: Kit, files: Placed, *, force: bool) -> None:
-    """Refuse names that are taken. Files of an image that is not there are what a killed import left."""
-    taken = [name for _, name in files if (folder / name).exists()]
-    is_complete = any((folder / name).exists() for name in (kit.name, f"{kit.name}{PACKED_DISK_SUFFIX}"))
-    if taken and is_complete and not force:
+def _require_free(folder: Path, kit: Kit, over: Root | None, *, force: bool) -> None:
+    """Refuse a name that is taken. Files of an image that is not there are what a killed import left."""
+    names = [kit.name, f"{kit.name}{PACKED_DISK_SUFFIX}", *([rule_file(Path(), kit.name).name] if over else [])]
+    taken = next((name for name in names if (folder / name).exists()), None)
+    if taken is not None and not force:
         raise OperatorError(
-            f"{folder / taken[-1]} is there already", "replace it with --force, or give the new one another --name"
+            f"{folder / taken} is there already", "replace it with --force, or give the new one another --name"
         )
 
 
 def _remove_stale(folder: Path, kit: Kit, files: Placed) -> None:
-    """What a set had before under names that this one has no file for: a kernel's words, an old checksum."""
+    """What a set had before under names that this one has no file for: a kernel's words, an old checksum.
+
+    A rule file is the operator's, and stays.
+    """
     names = {name for _, name in files}
     belonging = [f"{kit.name}{suffix}" for suffix in (*SUFFIXES, *CHECKSUM_SUFFIXES)]
-    if kit.kind is Kind.ROOT:
-        belonging.append(rule_file(Path(), kit.name).name)
     for name in (*belonging, f"{INSTALLER_PREFIX}{kit.name}{INITRD_SUFFIX}"):
         if name not in names:
             (folder / name).unlink(missing_ok=True)

@@ -120,11 +120,23 @@ def test_names_that_are_taken(tree: Path, tmp_path: Path, run_import: Import) ->
 
 
 def test_replacing_leaves_nothing_of_what_was_there(tree: Path, tmp_path: Path, run_import: Import) -> None:
-    """A command line that the new set has not is gone with the old one."""
+    """A command line that the new set has not is gone with the old one; a rule file is the operator's, and stays."""
     run_import(*write(tmp_path / "old", ROOT_KIWI_10), over="aoe")
     assert listing(tree)[f"{NAME}.toml"] == b'root = "aoe"\n'
     run_import(*write(tmp_path / "new", ROOT_SETS["pxe 8 to 9.4.0"]), force=True)
-    assert set(listing(tree)) == {NAME, *(f"{NAME}.{suffix}" for suffix in ("kernel", "initrd", "md5", "sha256"))}
+    suffixes = ("kernel", "initrd", "md5", "sha256", "toml")
+    assert set(listing(tree)) == {NAME, *(f"{NAME}.{suffix}" for suffix in suffixes)}
+
+
+def test_an_operators_rule_file_is_not_replaced(tree: Path, tmp_path: Path, run_import: Import) -> None:
+    """It may have been there before the image."""
+    (tree / "image").mkdir()
+    (tree / f"image/{NAME}.toml").write_text('append = "quiet"\n')
+    paths = write(tmp_path / "set", ROOT_KIWI_10)
+    with pytest.raises(OperatorError, match=r"\.toml is there already"):
+        run_import(*paths, over="aoe")
+    run_import(*paths)
+    assert listing(tree)[f"{NAME}.toml"] == b'append = "quiet"\n'
 
 
 def change(files: Files, **changes: bytes | None) -> dict[str, bytes]:
