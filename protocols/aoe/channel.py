@@ -24,7 +24,7 @@ from storage.image import Image
 from storage.trace import Trace
 from storage.workers import Workers
 
-log = structlog.get_logger().bind(protocol="aoe")
+log = structlog.get_logger(protocol="aoe")  # not .bind(): that would settle now how it logs
 
 
 class Accounts(Protocol):

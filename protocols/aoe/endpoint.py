@@ -26,7 +26,7 @@ from storage.image import Image, PaddedImage
 
 __all__ = ["AoeLimits", "AoeServer", "Event", "InitiatorAsked", "Target", "TargetIdentified"]
 
-log = structlog.get_logger().bind(protocol="aoe")
+log = structlog.get_logger(protocol="aoe")  # not .bind(): that would settle now how it logs
 RESPONSE, FAILED = int(Flag.RESPONSE), int(Flag.RESPONSE | Flag.ERROR)  # numbers, as in Header
 
 

@@ -12,7 +12,7 @@ from protocols.errors import WireError
 from protocols.ethernet import format_mac
 from protocols.link import Link, PacketPort
 
-log = structlog.get_logger().bind(protocol="arp")
+log = structlog.get_logger(protocol="arp")  # not .bind(): that would settle now how it logs
 NO_ADDRESS = bytes(4)  # the sender of a probe has none yet (RFC 5227 §1.1)
 
 

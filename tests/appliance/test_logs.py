@@ -6,11 +6,14 @@ import logging
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import ModuleType
 
 import pytest
 import structlog
 
 from appliance.logs import configure
+from protocols.aoe import channel, endpoint
+from protocols.arp import endpoint as arp
 
 
 class Terminal(io.StringIO):
@@ -55,6 +58,17 @@ def test_debug_lines_are_shown_on_demand(debug: bool, shown: list[str]) -> None:
     configure(stream=stream, debug=debug)
     structlog.get_logger().debug("packet_refused")
     assert [line["event"] for line in lines(stream)] == shown
+
+
+@pytest.mark.parametrize("module", [channel, endpoint, arp])
+def test_loggers_that_modules_make_heed_it(module: ModuleType) -> None:
+    """They are made before anybody said how to log."""
+    stream = io.StringIO()
+    configure(stream=stream)
+    module.log.debug("frame_malformed")
+    module.log.info("target_added")
+    shown = [(line["event"], line["protocol"]) for line in lines(stream)]
+    assert shown == [("target_added", module.__name__.split(".")[1])]
 
 
 def test_a_traceback_is_one_line() -> None:
