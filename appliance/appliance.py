@@ -98,7 +98,7 @@ class Appliance:
             plans=self.plans,
             server=address,
             checksums=self.checksums,
-            own_initrd=lambda image: self.deployments.own_initrd(image).path,
+            own_initrd=self.deployments.own_initrd,
             find_loader=Linker(root / STATE / "grub", address).find,
             prepare=lambda mac, client: self.exports.prepare(mac, client),
         )

@@ -13,7 +13,8 @@ from appliance import arrivals
 from appliance.answers import Answers
 from appliance.catalog import Catalog, Entry
 from appliance.checksums import Checksums
-from appliance.deployment.choices import TREE_INITRDS
+from appliance.deployment.cmdline import EXTRA, TREE_INITRDS
+from appliance.deployment.deployments import OwnInitrd
 from appliance.kiwi.finding import Finding
 from appliance.kiwi.names import mac_asked_for
 from appliance.kiwi.publisher import Publisher
@@ -44,7 +45,7 @@ class Tree:
         plans: Plans,
         server: str,
         checksums: Checksums | None = None,
-        own_initrd: Callable[[str], Path | None] = lambda image: None,
+        own_initrd: Callable[[str], OwnInitrd] = lambda image: OwnInitrd(),
         members: Members | None = None,
         find_loader: Callable[[str], Path | None] = find_loader_file,
         prepare: Callable[[str, str], Awaitable[None]] | None = None,
@@ -181,7 +182,9 @@ class Tree:
 
     def _initrd(self, path: str) -> Image | None:
         folder, _, image = path.partition("/")
-        place = self._own_initrd(image) if folder == TREE_INITRDS else None
+        if folder != TREE_INITRDS:
+            return None
+        place = self._own_initrd(image).path or self._own_initrd(image.removesuffix(EXTRA)).extra
         return None if place is None else FileImage(place)
 
     def _loader(self, path: str) -> Image | None:

@@ -4,14 +4,13 @@ import typing
 
 from appliance.catalog import Entry
 from appliance.config import Root
-from appliance.deployment.cmdline import CommandLine, Place, command_line
+from appliance.deployment.cmdline import TREE_INITRDS, CommandLine, Place, command_line
 from appliance.deployment.deployments import Deployments
 from appliance.deployment.kinds import Kind
 from appliance.deployment.survey import Deployment
 from appliance.menus.model import Choice
 from appliance.names import INSIDE
 
-TREE_INITRDS = "initrd"  # the folder of the boot tree under which rootwire's own are served, by the image's name
 ROOTS: tuple[Root, ...] = typing.get_args(Root)
 
 

@@ -15,14 +15,19 @@ from appliance.deployment.kinds import Kind
 IPAPPEND_BOTH = 3  # ip=... and BOOTIF=...: our own client takes its server from the former
 IPAPPEND_CARD = 2  # BOOTIF=... only: to the others ip=... would be a static address
 
+TREE_INITRDS = "initrd"  # the folder of the boot tree under which rootwire's own are served, by the image's name
+EXTRA = ".extra"  # behind which is what the same image's machines with disks load as well
+
+_OWN = f"kiwiserver={{server}} kiwiservertype=http rootwire.extra={TREE_INITRDS}/{{image}}{EXTRA}"
+
 # dracut: the network is for the root, so bring it up, by DHCP. The drivers' modules are loaded before udev starts:
 # nothing else loads nbd or aoe, and AoE's asks for targets as soon as a link is up.
 _DRACUT = "ip=dhcp rd.neednet=1"
 
 ROWS: dict[tuple[Kind, Root], str] = {
-    (Kind.OWN, "nbd"): "kiwiserver={server} kiwiservertype=http",
-    (Kind.OWN, "aoe"): "kiwiserver={server} kiwiservertype=http",
-    (Kind.OWN, "ram"): "kiwiserver={server} kiwiservertype=http",
+    (Kind.OWN, "nbd"): _OWN,
+    (Kind.OWN, "aoe"): _OWN,
+    (Kind.OWN, "ram"): _OWN,
     (Kind.KIWI_OVERLAY, "nbd"): f"root=overlay:nbd={{server}}:{{image}} {_DRACUT} rd.driver.pre=nbd",
     (Kind.KIWI_OVERLAY, "aoe"): f"root=overlay:aoe={{target}} {_DRACUT} rd.driver.pre=aoe",
     # A squashfs can't be written: an overlay in memory goes over it.

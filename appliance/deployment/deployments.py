@@ -13,10 +13,12 @@ import structlog
 
 from appliance.catalog import Catalog, Entry
 from appliance.deployment.beside import version_beside
+from appliance.deployment.cmdline import EXTRA
 from appliance.deployment.rules import Rule, read_rule, rule_file
 from appliance.deployment.survey import Deployment, look_into
 from appliance.deployment.workshop import make_own_initrd, own_initrd_name
 from appliance.errors import OperatorError
+from appliance.initrd.builder import EXTRA_PACKAGES, has_extra_tools
 from appliance.initrd.errors import InitrdError
 from storage.errors import StorageError
 from storage.squashfs import Squashfs
@@ -34,9 +36,13 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OwnInitrd:
-    """Rootwire's initramfs for an image's kernel: where it is, or why there is none; neither while it is being made."""
+    """Rootwire's initramfs for an image's kernel: where it is, or why there is none; neither while it is being made.
+
+    `extra` is its extra archive, which machines with disks load as well; None where tools for it are not installed.
+    """
 
     path: Path | None = None
+    extra: Path | None = None
     problem: str = ""
 
 
@@ -179,7 +185,11 @@ class Deployments:
                 bytes=path.stat().st_size,
                 **{} if seconds is None else {"seconds": seconds},
             )
-            self._learn(entry.name, replace(self._of(entry.name), own=OwnInitrd(path)))
+            extra = path.with_suffix(EXTRA)
+            own = OwnInitrd(path, extra if extra.is_file() else None)
+            if own.extra is None:
+                log.warning("extra_archive_missing", image=entry.name, remedy=f"apt-get install {EXTRA_PACKAGES}")
+            self._learn(entry.name, replace(self._of(entry.name), own=own))
 
     def _note_failure(self, entry: Entry, found: Deployment, reason: str) -> None:
         known = self._of(entry.name)
@@ -202,6 +212,7 @@ class Deployments:
         for old in self._kept.glob(f"{entry.name}-{'?' * 16}.initrd"):
             if old != path:
                 old.unlink()
+                old.with_suffix(EXTRA).unlink(missing_ok=True)
         return path, True
 
     def _make(self, files: Squashfs, found: Deployment, path: Path) -> None:
@@ -213,7 +224,10 @@ class Deployments:
             self._kept.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
             raise InitrdError(f"{self._kept}: {failure.strerror}; it is where initramfs archives are kept") from failure
-        make_own_initrd(files, found.modules, found.version, path, progress=progress)
+        extra = path.with_suffix(EXTRA) if has_extra_tools() else None
+        new = path.with_suffix(".new")  # what is called so is there only once its extra archive is, too
+        make_own_initrd(files, found.modules, found.version, new, extra=extra, progress=progress)
+        new.replace(path)
 
 
 def _identity(path: Path) -> tuple[int, int]:

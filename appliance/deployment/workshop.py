@@ -42,17 +42,20 @@ def own_initrd_name(image: str, content: str, version: str) -> str:
 
 
 def make_own_initrd(
-    files: Squashfs, modules: str, version: str, output: Path, *, progress: Callable[[str], None]
+    files: Squashfs, modules: str, version: str, output: Path, *, extra: Path | None, progress: Callable[[str], None]
 ) -> None:
     """Make the initramfs for the kernel `version`, whose modules are in the folder `modules` of the image.
+
+    `extra` is where its extra archive goes, if it is to have one.
 
     Takes seconds to minutes. Raises: InitrdError for whatever prevents it, StorageError where the image is damaged.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="rootwire-modules-") as scratch:
             root = Path(scratch)
-            _Extract(files, root).run(modules, root / "lib/modules" / version)
-            build_initrd(str(root), output, progress=progress)
+            wanted = (*drivers.REQUIRED, *drivers.OPTIONAL, *(drivers.EXTRA if extra else ()))
+            _Extract(files, root, wanted).run(modules, root / "lib/modules" / version)
+            build_initrd(str(root), output, extra=extra, progress=progress)
     except OSError as failure:
         raise InitrdError(f"{failure.filename or output}: {failure.strerror}; free space there") from failure
     except UnicodeDecodeError as failure:
@@ -67,6 +70,7 @@ class _Extract:
 
     files: Squashfs
     root: Path
+    wanted: tuple[str, ...]  # drivers, by name
     left: int = EXTRACTED_MOST
 
     def run(self, modules: str, folder: Path) -> None:
@@ -79,7 +83,7 @@ class _Extract:
             dependencies.write_text(PACKED_MODULE.sub(".ko", dependencies.read_text()))
             for path in table.paths.values():
                 _require_plain(path)
-            chosen = table.closure((*drivers.REQUIRED, *drivers.OPTIONAL))
+            chosen = table.closure(self.wanted)
         else:
             chosen = list(self._all_modules(modules))  # depmod finds out which of them are needed
         for path in chosen:

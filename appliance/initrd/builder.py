@@ -27,6 +27,7 @@ GZIP_LEVEL = 9  # every client loads the archive at every boot: worth a few seco
 FOLDERS = ("dev", "etc", "image", "lower", "proc", "root", "run", "sys", "upper")
 FORMATTER = ("mkfs.ext4", "e2fsprogs")  # for write exports that are blank; a program and its Debian package
 DISK_TOOLS = (("sfdisk", "fdisk"), ("resize2fs", "e2fsprogs"))
+EXTRA_PACKAGES = " ".join(package for _, package in DISK_TOOLS)  # without which no extra archive can be made
 RAID_TOOL = ("mdadm", "mdadm")  # left out where it isn't installed: few machines mirror their disks
 EXTRA_MARK = "lib/rootwire/extra"  # a file that says for which kernel the extra archive was made
 
@@ -69,6 +70,11 @@ def builder_inputs() -> str:
     for path in (*sorted(own), *programs, *(path for path in optional if path is not None)):
         digest.update(f"{path.name}\n".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def has_extra_tools() -> bool:
+    """Whether what the extra archive must hold is installed here."""
+    return all(find_optional(name) for name, _ in DISK_TOOLS)
 
 
 def build_initrd(

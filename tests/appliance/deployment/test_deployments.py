@@ -9,6 +9,7 @@ import structlog
 from appliance.catalog import Catalog
 from appliance.changes import Changes
 from appliance.config import Config
+from appliance.deployment import deployments
 from appliance.deployment.choices import Choices
 from appliance.deployment.deployments import Deployments, OwnInitrd
 from appliance.errors import OperatorError
@@ -46,7 +47,7 @@ class Box:
             catalog=self.catalog,
             plans=self.plans,
             server=SERVER,
-            own_initrd=lambda image: self.deployments.own_initrd(image).path,
+            own_initrd=self.deployments.own_initrd,
             find_loader=lambda name: None,
         )
 
@@ -232,6 +233,34 @@ async def test_a_stopped_one_does_nothing(box_of: MakeBox) -> None:
     box.look()
     assert box.deployments.get("edge-1") is None
     assert box.deployments.own_initrd("edge-1") == OwnInitrd()
+
+
+@pytest.mark.parametrize("has_tools", [True, False])
+async def test_machines_with_disks_are_given_more(
+    box_of: MakeBox, monkeypatch: pytest.MonkeyPatch, has_tools: bool
+) -> None:
+    """Beside the initramfs, and kept as long; where its tools are not installed that is said, and the rest works."""
+
+    def make(
+        _files: object, _modules: str, _version: str, output: Path, *, extra: Path | None, progress: object
+    ) -> None:
+        output.write_bytes(b"initramfs")
+        if extra is not None:
+            extra.write_bytes(b"for disks")
+
+    monkeypatch.setattr(deployments, "make_own_initrd", make)
+    monkeypatch.setattr(deployments, "has_extra_tools", lambda: has_tools)
+    box = box_of({"edge-1": {KERNEL: kernel(), f"/usr/lib/modules/{VERSION}/modules.dep": b""}})
+    with structlog.testing.capture_logs() as logged:
+        box.look()
+    assert ("extra_archive_missing" in {line["event"] for line in logged}) is not has_tools
+    assert " rootwire.extra=initrd/edge-1.extra " in await box.text("boot.ipxe")
+    assert await box.text("initrd/edge-1") == "initramfs"
+    if has_tools:
+        assert await box.text("initrd/edge-1.extra") == "for disks"
+    else:
+        with pytest.raises(FileNotFoundError):
+            await box.text("initrd/edge-1.extra")
 
 
 async def test_a_folder_that_cannot_be_written_is_said_and_survived(box_of: MakeBox) -> None:

@@ -36,9 +36,9 @@ def files_in(tool: Callable[[str], str], tmp_path: Path) -> Callable[[Path], Squ
     return make
 
 
-def make(files: Squashfs, output: Path) -> set[str]:
+def make(files: Squashfs, output: Path, extra: Path | None = None) -> set[str]:
     """Make an initramfs and give the names of what is in it."""
-    make_own_initrd(files, MODULES, VERSION, output, progress=lambda line: None)
+    make_own_initrd(files, MODULES, VERSION, output, extra=extra, progress=lambda line: None)
     return {member.name for member in read_members(FileImage(output), lambda name: False)}
 
 
@@ -52,6 +52,16 @@ def test_it_is_made_of_the_modules_in_the_image(
     assert "lib/firmware/acme/card.bin" in names
     found = recognise(FileImage(tmp_path / "initrd"))
     assert found == Initramfs({"nbd": Kind.OWN, "aoe": Kind.OWN, "ram": Kind.OWN}, frozenset({VERSION}))
+
+
+def test_its_extra_archive_is_made_of_them_too(
+    files_in: Callable[[Path], Squashfs], kernel_folder: Path, tmp_path: Path
+) -> None:
+    """For machines with disks: their drivers are in the one and not in the other."""
+    disks = f"lib/modules/{VERSION}/kernel/ahci.ko"
+    assert disks not in make(files_in(kernel_folder), tmp_path / "initrd", tmp_path / "extra")
+    names = {member.name for member in read_members(FileImage(tmp_path / "extra"), lambda name: False)}
+    assert {disks, "sbin/sfdisk", "lib/rootwire/extra"} <= names
 
 
 @pytest.mark.parametrize("tables", [True, False])
