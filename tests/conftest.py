@@ -12,6 +12,12 @@ settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What a person may want more of than there is time for at every change."""
+    text = "machines with private disks that tests/boots/test_private.py boots twice (default: 4)"
+    parser.addoption("--private-clients", type=int, default=4, metavar="N", help=text)
+
+
 @pytest.fixture(scope="session")
 def tool() -> Callable[[str], str]:
     """A function that gives the path of an outside program, or skips (CI: fails) naming it."""

@@ -152,7 +152,8 @@ async def run_client(
 ) -> None:
     """Power the client on and follow its console until it powers off; `client` says how that went.
 
-    A client that takes longer than `limit` seconds, or panics, is switched off and has failed.
+    A client that takes longer than `limit` seconds, or panics, is switched off and has failed. Cancelled, this cuts its
+    power: it is killed, whatever it was doing.
     """
     client.began, client.powered_on = time.monotonic(), time.time()
     on_change(client)
@@ -162,6 +163,9 @@ async def run_client(
             await _follow(client, process, on_change)
             if client.failure is None:
                 await process.wait()
+    except asyncio.CancelledError:
+        process.kill()
+        raise
     except TimeoutError:
         client.failure = f"did not finish within {limit:.0f} s"
     finally:

@@ -22,6 +22,8 @@ class Mark(Enum):
     GAVE_UP = re.compile(r"rootwire: FAILED: (?P<why>.*)")
     STRANDED = re.compile(r"(?P<why>No bootable device|EFI Internal Shell)")  # where SeaBIOS and OVMF end
     USERSPACE = re.compile(r"BOOT-USERSPACE uptime=(?P<uptime>[0-9.]+)")
+    WAITING = re.compile(r"rootwire: waiting to be enrolled; asking every (?P<seconds>\d+) s")
+    FLUSHED = re.compile(r"BOOT-FLUSHED md5=(?P<md5>[0-9a-f]{32})")
     CHECKSUM = re.compile(r"BOOT-CHECKSUM files=(?P<files>\d+) md5=(?P<md5>[0-9a-f]{32})")
     DONE = re.compile(r"BOOT-DONE uptime=(?P<uptime>[0-9.]+)")
     PANIC = re.compile(r"Kernel panic - not syncing: (?P<why>.*)")

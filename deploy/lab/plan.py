@@ -34,6 +34,7 @@ class ClientPlan:
     uefi_loader: UefiLoader = "auto"  # and what a UEFI client is given
     card: Card = "virtio"
     disks: int = 0  # how many disks it has; a BIOS client's are /dev/sda, /dev/sdb, ...
+    memory: int | None = None  # MiB, where it is to have another amount than its firmware wants
 
     @property
     def name(self) -> str:
@@ -53,7 +54,7 @@ class ClientPlan:
     @property
     def memory_mib(self) -> int:
         """Its memory, in MiB."""
-        return MEMORY_MIB[self.firmware]
+        return self.memory or MEMORY_MIB[self.firmware]
 
 
 def plan_clients(

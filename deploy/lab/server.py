@@ -48,6 +48,9 @@ class BootSettings:
 
     files: int = 600  # how many files a client reads from its root
     append: str = "console=ttyS0 quiet"
+    more: tuple[str, ...] = ()  # lines of [boot]
+    machines: bool = True  # whether each client has a table of its own
+    tables: str = ""  # the configuration's other tables
 
 
 def write_config(path: Path, plans: Sequence[ClientPlan], settings: BootSettings) -> None:
@@ -55,11 +58,12 @@ def write_config(path: Path, plans: Sequence[ClientPlan], settings: BootSettings
     lines = [
         "[boot]",
         f'append = "{settings.append} demo.files={settings.files}"',
+        *settings.more,
         "",
         "[limits.heat]",
         f"seconds = {RECORDED_SECONDS}",
     ]
-    for plan in plans:
+    for plan in plans if settings.machines else ():
         lines += [
             "",
             f'[machines."{plan.mac}"]  # {plan.name}',
@@ -67,13 +71,15 @@ def write_config(path: Path, plans: Sequence[ClientPlan], settings: BootSettings
             f'bios_loader = "{plan.bios_loader}"',
             f'uefi_loader = "{plan.uefi_loader}"',
         ]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join([*lines, settings.tables]) + "\n")
 
 
 class Rootwire:
     """`rootwire serve` in the box, its log in the run's folder, its API on a socket of its own."""
 
-    def __init__(self, network: Network, tree: Path, config: Path, log: Path) -> None:
+    def __init__(self, network: Network, tree: Path, config: Path, log: Path, *, debug: bool = False) -> None:
+        """`debug` has the log tell what clients asked for and did not get, too."""
+        self._debug = debug
         self._network = network
         self._tree = tree
         self._config = config
@@ -89,10 +95,11 @@ class Rootwire:
 
     async def start(self) -> None:
         """See BootServer.start."""
-        self._socket.parent.mkdir()
+        self._socket.parent.mkdir(exist_ok=True)  # left behind by one that was killed
         command = [
             *(str(ROOTWIRE), "serve", "--interface", "eth0", "--root", str(self._tree)),
             *("--config", str(self._config), "--socket", str(self._socket)),
+            *(["--debug"] if self._debug else []),
         ]
         with self._log.open("ab") as log:  # it may be started again
             self._process = await start(command, namespace=self._network.box, stdout=log, stderr=log)
@@ -123,6 +130,12 @@ class Rootwire:
             await stop(self._process)
         self._socket.unlink(missing_ok=True)
         self._socket.parent.rmdir()
+
+    async def kill(self) -> None:
+        """End it as a crash would: nothing that it has begun is finished."""
+        assert self._process is not None  # noqa: S101  # only a started server is killed
+        self._process.kill()
+        await self._process.wait()
 
     async def _answering(self) -> None:
         """Ask until it answers: the socket is there only once everything is bound."""

@@ -19,6 +19,7 @@ from deploy.lab.lab import Lab, LabSettings
 from deploy.lab.plan import ClientPlan
 from deploy.lab.run import DEMO, new_run_folder
 from deploy.lab.server import BootSettings
+from tests.boots.tiny import TinyParts, make_parts
 from tests.boots.verdict import Boot
 
 TOOLS = (
@@ -64,6 +65,16 @@ def demo_tree() -> DemoTree:
     """The demo tree, the one of deploy/run: made here if it is not there yet."""
     _require_root_and_tools()
     return build_tree(DEMO, Lines(), build_client_initrd, initrd_inputs())
+
+
+@pytest.fixture(scope="session")
+def parts(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> TinyParts:
+    """The tiny root, initramfs and extra archive, beside the labs' folders: trees are made of links to them."""
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    folder = lab_folder()
+    folder.mkdir(parents=True)
+    return make_parts(folder, demo_tree.kernel, DEMO / "kernel", busybox)
 
 
 @pytest.fixture(scope="session")

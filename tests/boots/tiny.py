@@ -9,20 +9,25 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from appliance.initrd.builder import build_initrd
 from deploy.lab.client import Client, qemu_command, run_client
-from deploy.lab.lab import Lab
+from deploy.lab.lab import Lab, LabSettings
 from deploy.lab.network import BOX_ADDRESS
+from deploy.lab.plan import ClientPlan
+from deploy.lab.server import BootSettings, Rootwire
+from tests.boots.verdict import describe
 
 INIT = Path(__file__).with_name("tiny-init")
 NAME, VERSION = "tiny.x86_64", "1.0"
 IMAGE = f"{NAME}-{VERSION}"
 CONFIG = "KIWI/config.52:54:00:77:00:00"  # of the lab's first client
-LIMIT = 240.0  # seconds a boot may take on a busy machine; it takes about 15 on an idle one
+LIMIT = 600.0  # seconds a boot may take on a busy machine; it takes about 15 on an idle one
 APPEND = f"console=ttyS0 quiet panic=-1 rootwire.poll=2 kiwiserver={BOX_ADDRESS} kiwiservertype="
 
 
@@ -48,13 +53,14 @@ class TinyParts:
     squashfs: Path
     ext4: Path
 
-    def tree(self, root: Path, config: str, *, image: Path, files: dict[str, bytes] | None = None) -> TinyTree:
-        """A tree with this configuration for the first client, `image`, and `files`."""
+    def tree(self, root: Path, config: str | None, *, image: Path, files: dict[str, bytes] | None = None) -> TinyTree:
+        """A tree with this configuration for the first client, if any, `image`, and `files`."""
         for folder in ("boot", "image", "KIWI"):
             (root / folder).mkdir(parents=True)
         os.link(self.extra, root / "boot/initrd.extra")
         os.link(image, root / "image" / IMAGE)
-        for name, content in {CONFIG: config.encode(), **(files or {})}.items():
+        own = {} if config is None else {CONFIG: config.encode()}
+        for name, content in {**own, **(files or {})}.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(content)
         return TinyTree(root)
@@ -77,12 +83,28 @@ def make_parts(folder: Path, kernel: Path, modules: Path, busybox: str) -> TinyP
     return TinyParts(kernel, initrd, extra, squashfs, ext4)
 
 
-async def boot_tiny(lab: Lab, parts: TinyParts, *, attempt: int = 1, servertype: str = "http") -> Client:
-    """Switch the lab's one client on, and follow it until it is off."""
-    [client] = lab.clients(attempt=attempt)
-    direct = ["-kernel", str(parts.kernel), "-initrd", str(parts.initrd), "-append", APPEND + servertype]
+def tiny_lab(folder: Path, tree: TinyTree, plans: Sequence[ClientPlan], boot: BootSettings | None = None) -> Lab:
+    """A lab whose appliance logs what is asked for in vain, too."""
+    settings = LabSettings(boot=boot or BootSettings())
+    return Lab(folder, tree, plans, settings, partial(Rootwire, debug=True))
+
+
+async def boot_tiny(
+    lab: Lab,
+    parts: TinyParts,
+    *,
+    number: int = 0,
+    attempt: int = 1,
+    servertype: str = "http",
+    words: str = "",
+    on_change: Callable[[Client], None] = lambda client: None,
+) -> Client:
+    """Switch one of the lab's clients on, and follow it until it is off; `words` are for its kernel's command line."""
+    [client] = lab.clients([lab.plans[number]], attempt=attempt)
+    append = f"{APPEND}{servertype} {words}"
+    direct = ["-kernel", str(parts.kernel), "-initrd", str(parts.initrd), "-append", append]
     command = [*qemu_command(client.plan, lab.folder), *direct]
-    await run_client(client, command, namespace=lab.network.lan, limit=LIMIT, on_change=lambda client: None)
+    await run_client(client, command, namespace=lab.network.lan, limit=LIMIT, on_change=on_change)
     return client
 
 
@@ -91,7 +113,38 @@ def told(client: Client) -> list[str]:
     return re.findall(r"^TINY (.*?)\r?$", client.log.read_text(errors="replace"), re.MULTILINE)
 
 
-def requests(lab: Lab) -> list[str]:
-    """The files that were asked for, in order."""
+def address_of(client: Client) -> str:
+    """The address that its initramfs was given."""
+    found = re.search(r"rootwire: address (\S+) on", client.log.read_text(errors="replace"))
+    assert found is not None, describe(client)
+    return found[1]
+
+
+def events(lab: Lab, client: Client) -> list[dict[str, object]]:
+    """What the appliance logged while the client was on, in order."""
     lines = map(json.loads, (lab.folder / "rootwire.log").read_text().splitlines())
-    return [str(line["name"]) for line in lines if line["event"] == "request_finished" and "name" in line]
+    return [line for line in lines if 0 <= _seconds_in(client, line["timestamp"]) <= client.seconds]
+
+
+def _seconds_in(client: Client, timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp() - client.powered_on
+
+
+def requests(lab: Lab, client: Client) -> list[str]:
+    """The files that it asked for, in order; "!" behind those that were not there, "upload" before those it sent."""
+    address = address_of(client)
+    lines = [line for line in events(lab, client) if line.get("client") == address]
+    return [name for line in lines if (name := _request(line)) is not None]
+
+
+def _request(line: dict[str, object]) -> str | None:
+    match line:
+        case {"event": "request_finished", "name": name, "method": "GET", "status": status}:
+            return f"{name}{'' if status == 200 else '!'}"
+        case {"event": "request_refused", "name": name}:
+            return f"{name}!"
+        case {"event": "request_finished", "name": name, "method": "PUT"}:
+            return f"upload {name}"
+        case {"event": "transfer_finished", "name": name, "direction": direction}:
+            return f"{name}" if direction == "read" else f"upload {name}"
+    return None
