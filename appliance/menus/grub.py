@@ -21,14 +21,11 @@ def render_start(server: str) -> bytes:
     """The file that GRUB asks for by itself; `server` is our IPv4 address.
 
     It names server and protocol in full: what the firmware kept of the answers may be another server's (quirks G-1).
-    HTTP, where the firmware's network lets GRUB speak it: its TFTP sends one block of 1024 bytes at a time (G-3).
+    The protocol is TFTP, the only one that Debian's signed GRUB has; under Secure Boot it takes no module for another.
     """
     failed = f"rootwire: boot failed, starting over in {RETRY_SECONDS} s"
     lines = [
-        f"set from='(http,{server})'",
-        'if [ ! -e "$from/grub/menu.cfg" ]; then',
-        f"  set from='(tftp,{server})'",
-        "fi",
+        f"set from='(tftp,{server})'",
         "set again=yes",
         'while [ "$again" = yes ]; do',
         "  set again=no",
