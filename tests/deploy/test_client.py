@@ -1,5 +1,6 @@
 """A client's life: QEMU's command line, and what is made of the console of a process that plays QEMU."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,24 @@ async def test_a_client_that_hangs_is_switched_off(client: Client) -> None:
     await play(client, "echo hanging; exec sleep 1000", limit=0.5)
     assert client.failure == "did not finish within 0 s"
     assert client.console.last_lines(1) == ["hanging"]
+
+
+async def test_a_cancelled_client_loses_its_power(client: Client, tmp_path: Path) -> None:
+    """It is not told to end, as an operator's client would be: it could still write something down."""
+    told = tmp_path / "told"
+    script = f"trap 'touch {told}; exit' TERM; echo BOOT-FLUSHED md5={SUM}; while :; do sleep 0.1; done"
+    flushed = asyncio.Event()
+    command = ["sh", "-c", script]
+    boot = asyncio.create_task(
+        run_client(client, command, namespace=None, limit=30.0, on_change=lambda c: flushed.set() if c.seen else None)
+    )
+    await flushed.wait()
+    boot.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await boot
+    assert client.value(Mark.FLUSHED, "md5") == SUM
+    assert client.ended is not None
+    assert not told.exists()
 
 
 @pytest.mark.parametrize(

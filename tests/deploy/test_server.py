@@ -19,3 +19,12 @@ def test_the_configuration_says_what_each_client_boots(tmp_path: Path) -> None:
         "02": "ram",
     }
     assert {machine.bios_loader for machine in config.machines.values()} == {"pxelinux"}
+
+
+def test_machines_may_have_no_table(tmp_path: Path) -> None:
+    """What else is said stands in the tables that it belongs to."""
+    path = tmp_path / "rootwire.toml"
+    settings = BootSettings(more=('write = "keep"',), machines=False, tables='[kiwi]\nunknown = "register"\n')
+    write_config(path, plan_clients(1, "bios", "nbd"), settings)
+    config = load_config(path)
+    assert (config.boot.write, config.machines, config.kiwi.unknown) == ("keep", {}, "register")
