@@ -17,7 +17,7 @@ from deploy.lab.process import start, stop
 from deploy.lab.story import Story, fetch_stories
 
 ROOTWIRE = Path(sys.executable).with_name("rootwire")  # of the same .venv
-START_LIMIT = 30.0  # seconds from starting the appliance to its first answer, on a machine busy with other things
+START_LIMIT = 120.0  # seconds from starting the appliance to its first answer, on a machine busy with other things
 RECORDED_SECONDS = 600.0  # of a boot: emulated machines take longer than those that the appliance's default is for
 ASK_INTERVAL = 0.1  # seconds between attempts to reach it while it starts
 
