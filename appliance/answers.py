@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from appliance.kiwi.names import DEFAULT, mac_asked_for
 from appliance.kiwi.publisher import Publisher
+from appliance.kiwi.roots import with_private
+from appliance.kiwi.traps.lookups import MACHINE_TABLE
 from appliance.members import Members
 from appliance.plan import Plans
 
@@ -60,7 +62,10 @@ class Answers:
         settings = self._members.settings.groups.get(group) if self._members else None
         if settings is not None and settings.client is not None:
             place = f"[kiwi.groups.{group}]"
-            return Chosen(place, self.publisher.model(place, settings.client))
+            config = with_private(settings.client, self._plans.private(mac))
+            # What passed last is remembered by its name, and one machine's is never to be another's.
+            name = place if config is settings.client else f'{MACHINE_TABLE}"{mac}"] by kiwi.groups.{group}'
+            return Chosen(place, self.publisher.model(name, config))
         return Chosen(f"KIWI/config.{group}", self.publisher.member(group, mac))
 
     def _generated(self, mac: str) -> bytes | None:

@@ -143,7 +143,7 @@ class Appliance:
             connections=lambda: self.nbd.connections(),
             mac_of=self._mac_of,
             image=self._image,
-            boots_over_aoe=lambda mac: self.plans.for_machine(mac).root == "aoe",
+            boots_over_aoe=self._boots_over_aoe,
         )
         self.story = Story(
             self.timeline,
@@ -322,6 +322,10 @@ class Appliance:
         entry = self.plans.entry(machine.mac)
         if entry is not None and plan.root != "ram" and step.stage < Stage.ROOT_BUSY:
             self.prefetcher.want(entry)
+
+    def _boots_over_aoe(self, mac: str) -> bool:
+        told = self.members.has_aoe_root(mac)
+        return self.plans.for_machine(mac).root == "aoe" if told is None else told
 
     def _image(self, name: str) -> Image | None:
         entry = self.catalog.get(name)

@@ -68,6 +68,14 @@ class Members:
         own = self.settings.machines.get(mac)
         return bool(own and own.client) or self.group_of(mac) is not None
 
+    def has_aoe_root(self, mac: str) -> bool | None:
+        """Whether the machine is told to have its root over AoE; None where no table says. Waits as group_of does."""
+        own = self.settings.machines.get(mac)
+        client = own.client if own else None
+        if client is None and (group := self.settings.groups.get(self.group_of(mac) or "")) is not None:
+            client = group.client
+        return None if client is None else client.aoeroot is not None
+
     def group_of(self, mac: str) -> str | None:
         """The group of a machine, or None. May read its registration, and so wait."""
         own = self.settings.machines.get(mac)

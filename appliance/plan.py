@@ -56,7 +56,7 @@ class Plans:
         self._server = server
         self._choices = choices
         self._installs = installs
-        self._private = private
+        self.private = private
         self._menu = config.menu
         self._group_of = group_of
 
@@ -127,7 +127,7 @@ class Plans:
         if entry is None:
             return None
         root = self.for_machine(mac).root
-        private = self._private(mac) if mac else NOTHING_PRIVATE
+        private = self.private(mac) if mac else NOTHING_PRIVATE
         return compile_config(root_config(root, image=entry.name, target=entry.target, private=private), self._server)
 
     def menu(self, mac: str | None) -> Menu:

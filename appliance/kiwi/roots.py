@@ -1,4 +1,4 @@
-"""The configuration of a machine that has nothing of its own but a root: an image over NBD or AoE, or in its memory."""
+"""Configurations by root: of machines that have nothing else of their own, and of a group's that have disks besides."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -36,3 +36,23 @@ def root_config(
         return ClientConfig(aoeroot=aoe, unionfs_config=Overlay(rw="aoe" if write else "tmpfs", ro="aoe"))
     nbd = NbdRoot(export=image, swap_export=private.swap, write_export=private.write)
     return ClientConfig(nbdroot=nbd, unionfs_config=Overlay(rw="nbd" if private.write else "tmpfs", ro="nbd"))
+
+
+def with_private(config: ClientConfig, private: Private) -> ClientConfig:
+    """A group's configuration as one of its machines gets it: with that machine's own exports where it names none.
+
+    The one to write to is named behind that for swap: clients move fields left over empty ones.
+    """
+    nbd, aoe, overlay = config.nbdroot, config.aoeroot, config.unionfs_config
+    if private.write is None or (nbd is not None and aoe is not None):  # of two roots nobody can say which is meant
+        return config
+    if nbd is not None and nbd.write_export is None and (swap := nbd.swap_export or private.swap):
+        fields = nbd.model_dump() | {"swap_export": swap, "write_export": private.write}
+        changes: dict[str, object] = {"nbdroot": NbdRoot.model_validate(fields)}
+    elif aoe is not None and aoe.write_device is None:
+        changes = {"aoeroot": AoeRoot(device=aoe.device, write_device=f"/dev/etherd/{private.write}")}
+    else:
+        return config
+    if overlay is not None and overlay.rw == "tmpfs":
+        changes["unionfs_config"] = overlay.model_copy(update={"rw": overlay.ro})
+    return config.model_copy(update=changes)

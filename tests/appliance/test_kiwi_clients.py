@@ -25,6 +25,8 @@ import pytest
 
 from appliance.enrolment import enroll
 from appliance.errors import OperatorError
+from appliance.exports.names import Kind, name_of
+from appliance.kiwi.roots import Private
 from appliance.members import Enrolments
 from tests.appliance.kiwi.scripted import F1, IMAGE, MAC, MISS10, OWN, REGISTRATION, SQUASHFS, SUM, Start, serving
 
@@ -118,6 +120,31 @@ async def test_a_machine_of_its_own_table(start: Start) -> None:
     root = "10.11.0.1;edge.x86_64-1.2.0;/dev/nbd0;swap-525400A1B2C3;/dev/nbd1;rw-525400A1B2C3;/dev/nbd2"
     async with start(kiwi={"machines": {MAC: {"client": {"NBDROOT": root}}}}) as box:
         assert await box.clients["http"].look_up() == f"NBDROOT='{root}'\n".encode()
+
+
+async def test_a_group_of_which_each_machine_has_its_own_disk(start: Start) -> None:
+    """F5's line for each, though only one was typed in; what one was given is not kept for another."""
+    other = "52:54:00:00:00:09"
+    client = {"nbdroot": {"export": "edge.x86_64-1.2.0"}, "unionfs_config": "tmpfs,nbd,overlay"}
+    kiwi = {"groups": {"pos": {"client": client, "macs": [MAC, other]}}}
+
+    def private(mac: str) -> Private:
+        return Private(name_of(Kind.WRITE, mac), name_of(Kind.SWAP, mac))
+
+    async with start(kiwi=kiwi, private=private) as box:
+        for mac in (MAC, other, MAC):
+            swap, write = name_of(Kind.SWAP, mac), name_of(Kind.WRITE, mac)
+            assert (
+                await box.clients["http"].get(f"KIWI/config.{mac}")
+                == (
+                    f"NBDROOT='10.11.0.1;edge.x86_64-1.2.0;/dev/nbd0;{swap};/dev/nbd1;{write};/dev/nbd2'\n"
+                    "UNIONFS_CONFIG='nbd,nbd,overlay'\n"
+                ).encode()
+            )
+        kept = [place.read_text() for place in (box.root / ".rootwire/kiwi").iterdir()]
+        assert sorted(mac in text for text in kept for mac in ("rw-525400A1B2C3", "rw-525400000009")) == [
+            *(False, False, True, True)
+        ]
 
 
 async def test_a_table_with_an_error_is_not_served(start: Start) -> None:

@@ -15,6 +15,7 @@ from appliance.catalog import Catalog
 from appliance.checksums import Checksums
 from appliance.config import Config
 from appliance.inbox import Inbox
+from appliance.kiwi.roots import NOTHING_PRIVATE, Private
 from appliance.members import Enrolments, Members
 from appliance.memory import Memory
 from appliance.plan import Plans
@@ -100,7 +101,13 @@ Start = Callable[..., Any]
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, curl: str, *, image: bytes | None = SQUASHFS, kiwi: object = None, **files: str | bytes
+    folder: Path,
+    curl: str,
+    *,
+    image: bytes | None = SQUASHFS,
+    kiwi: object = None,
+    private: Callable[[str], Private] = lambda mac: NOTHING_PRIVATE,
+    **files: str | bytes,
 ) -> AsyncIterator[Box]:
     """Serves a tree made of some files (by their paths in KIWI/) and one image, over TFTP and HTTP."""
     root = folder / "srv"
@@ -122,7 +129,7 @@ async def serving(
     tree = Tree(
         root,
         catalog=catalog,
-        plans=Plans(config, catalog, server=SERVER),
+        plans=Plans(config, catalog, server=SERVER, private=private),
         server=SERVER,
         checksums=sums,
         members=members,
