@@ -63,13 +63,14 @@ def _make_tree(place: Path, port: Port, show: Progress) -> None:
     [kernel] = unpacked.glob("boot/vmlinuz-*")
     shutil.copy(kernel, boot / "linux")
     with gzip.open(boot / "initrd", "wb", compresslevel=6) as output:
-        for piece in build_archive(_entries((unpacked / "bin/busybox").read_bytes())):
+        for piece in build_archive(system((unpacked / "bin/busybox").read_bytes())):
             output.write(piece)
     shutil.rmtree(unpacked)
     show(f"{packages[0]}, {(boot / 'linux').stat().st_size / 1e6:.0f} MB")
 
 
-def _entries(busybox: bytes) -> list[Entry]:
+def system(busybox: bytes) -> list[Entry]:
+    """What the initramfs holds: for another processor than ARM, with that one's busybox."""
     return [
         *(folder(name) for name in MOUNT_POINTS),
         file("bin/busybox", busybox, executable=True),

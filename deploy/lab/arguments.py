@@ -12,7 +12,6 @@ MAX_LOSS = 50  # per cent, each way; past it TCP makes no headway and no boot en
 FIRMWARES = ("bios", "uefi", "uefi-http", "secure")
 ROOTS = ("nbd", "aoe", "ram")
 UEFI_LOADERS = ("auto", "shim", "ipxe", "grub")
-CARDS = ("virtio", "e1000", "e1000e")
 MIXED = "mixed"
 
 EXAMPLES = """\
@@ -20,8 +19,7 @@ examples:
   sudo deploy/run                                       one BIOS client with root over NBD, one UEFI client over AoE
   sudo deploy/run --clients 6                           every firmware with every root, side by side
   sudo deploy/run --clients 1 --firmware uefi --root ram
-  sudo deploy/run --clients 1 --secure-boot             OVMF with Microsoft's keys: shim, GRUB and kernel are checked
-  sudo deploy/run --clients 3 --firmware bios --card e1000e
+  sudo deploy/run --clients 1 --secure-boot --uefi-loader shim --arm next-server
   sudo deploy/run --loss 10                             one packet in ten lost, each way
   sudo deploy/run --server peers                        the same two, booted by dnsmasq, nbd-server and vblade
   sudo deploy/run --arm relay --root nbd                clients in another network, behind a DHCP relay
@@ -42,7 +40,6 @@ class Arguments:
     files: int
     bios_loader: Literal["auto", "pxelinux", "ipxe"]
     uefi_loader: Literal["auto", "shim", "ipxe", "grub"]
-    card: Literal["virtio", "e1000", "e1000e"]
     server: Literal["rootwire", "peers"]
     arm: Literal["plain", "relay", "two-dhcp", "next-server"]
     keep: bool
@@ -90,7 +87,6 @@ def _parser() -> argparse.ArgumentParser:
         help="what BIOS clients load (default: auto)",
     )
     add("--uefi-loader", choices=UEFI_LOADERS, default="auto", help="what UEFI clients load (default: auto)")
-    add("--card", choices=CARDS, default=CARDS[0], help="their network card (default: virtio)")
     add(
         "--server",
         choices=("rootwire", "peers"),

@@ -32,7 +32,7 @@ class ClientPlan:
     root: Root
     bios_loader: BiosLoader = "auto"  # what a BIOS client is given to load; UEFI ones take no notice
     uefi_loader: UefiLoader = "auto"  # and what a UEFI client is given
-    card: Card = "virtio"
+    card: Card = "virtio"  # the demo's kernel, Debian's for clouds, drives no other: those are for the firmware alone
     disks: int = 0  # how many disks it has; a BIOS client's are /dev/sda, /dev/sdb, ...
     memory: int | None = None  # MiB, where it is to have another amount than its firmware wants
 
@@ -63,13 +63,12 @@ def plan_clients(
     root: str,
     bios_loader: BiosLoader = "auto",
     uefi_loader: UefiLoader = "auto",
-    card: Card = "virtio",
 ) -> list[ClientPlan]:
     """`count` clients; where `firmware` or `root` is "mixed" they take turns, so that six clients cover each pair."""
     firmwares = itertools.cycle(MIXED if firmware == "mixed" else [f for f in FIRMWARES if f == firmware])
     roots = itertools.cycle(ROOTS if root == "mixed" else [r for r in ROOTS if r == root])
     turns = zip(range(count), firmwares, roots, strict=False)
-    return [ClientPlan(number, kind, root, bios_loader, uefi_loader, card) for number, kind, root in turns]
+    return [ClientPlan(number, kind, root, bios_loader, uefi_loader) for number, kind, root in turns]
 
 
 def bearable(plans: list[ClientPlan], *, cores: int, available_mib: int) -> int:

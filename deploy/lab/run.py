@@ -63,7 +63,7 @@ def new_run_folder(name: str, runs: Path = DEMO / "runs") -> Path:
 async def _run_lab(arguments: Arguments, screen: Screen, tree: DemoTree, expected: str) -> int:
     _cancel_on_signals()
     loaders = (arguments.bios_loader, arguments.uefi_loader)
-    plans = plan_clients(arguments.clients, arguments.firmware, arguments.root, *loaders, arguments.card)
+    plans = plan_clients(arguments.clients, arguments.firmware, arguments.root, *loaders)
     settings = LabSettings(loss=arguments.loss, arm=arguments.arm, boot=BootSettings(files=arguments.files))
     folder = new_run_folder(f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}")
     lab = Lab(folder, tree, plans, settings, Peers if arguments.server == "peers" else Rootwire)
