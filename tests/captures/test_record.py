@@ -23,7 +23,7 @@ KINDS = {
         ClientPlan(0, "bios", "nbd", "pxelinux"),
         "The same ROM, given PXELINUX, which asks TFTP for the rest",
     ),
-    "ovmf": (ClientPlan(0, "uefi", "nbd"), "OVMF's PXE, then the loader it was given"),
+    "ovmf": (ClientPlan(0, "uefi", "nbd", uefi_loader="ipxe"), "OVMF's PXE, then the loader it was given"),
 }
 pytestmark = [
     pytest.mark.root,
