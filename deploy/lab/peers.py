@@ -7,7 +7,6 @@ image that it serves. What the appliance makes up has to be written by hand here
 import asyncio
 import hashlib
 import shutil
-import subprocess
 from asyncio.subprocess import Process
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from appliance.kiwi.sums import checksum_line
 from appliance.loaders import LOADER_FILES, SYSTEM
 from deploy.lab.errors import LabError
 from deploy.lab.network import BOX_ADDRESS, Network
+from deploy.lab.packages import unpack_packages
 from deploy.lab.process import start, stop
 from deploy.lab.story import Story
 
@@ -107,13 +107,7 @@ class Peers:
 
 
 def unpack_nbd_server(folder: Path) -> Path:
-    """nbd-server out of Debian's package, which is not installed: it would start a daemon on the user's machine."""
+    """nbd-server out of Debian's package. Raises: LabError."""
     place = folder / "nbd-server"
-    place.mkdir()
-    try:
-        subprocess.run(["apt-get", "download", "-q", "nbd-server"], cwd=place, check=True, capture_output=True)
-        [package] = place.glob("*.deb")
-        subprocess.run(["dpkg", "-x", package.name, "."], cwd=place, check=True, capture_output=True)
-    except subprocess.CalledProcessError as failure:
-        raise LabError(f"nbd-server can't be had: {failure.stderr.decode(errors='replace').strip()}") from failure
+    unpack_packages(place, "nbd-server")
     return place / "bin/nbd-server"
