@@ -55,7 +55,8 @@ def registrations_view(reports: Sequence[RegistrationReport]) -> RenderableType:
         return Text("no machine has registered: those that find a configuration don't")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in ("machine", "name", "address", "architecture", "registered", "group", ""):
-        table.add_column(heading, no_wrap=True)
+        # Where there is no room for all, these go on in the next line; nobody can do with half an address.
+        table.add_column(heading, no_wrap=heading not in ("name", "registered", "group"), overflow="fold")
     for one in reports:
         at = datetime.fromtimestamp(one["at"]).strftime("%Y-%m-%d %H:%M") if one["at"] else ""
         said = [one["alias"] or "", one["address"] or "", one["architecture"] or ""]
