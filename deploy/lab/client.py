@@ -103,6 +103,7 @@ _CONSOLE_STAGES = ((Mark.KERNEL, "kernel"), (Mark.LOADER, "loader"))
 # What no client recovers from: it would only wait, then reboot.
 _HOPELESS = {
     Mark.STRANDED: "its firmware found nothing to boot",
+    Mark.REFUSED: "Secure Boot refused its kernel",
     Mark.PANIC: "its kernel panicked",
     Mark.GAVE_UP: "its initramfs gave up",
 }

@@ -21,6 +21,7 @@ class Mark(Enum):
     ROOT = re.compile(r"rootwire: ROOT-MOUNTED mode=(?P<mode>\w+) uptime=(?P<uptime>[0-9.]+)")
     GAVE_UP = re.compile(r"rootwire: FAILED: (?P<why>.*)")
     STRANDED = re.compile(r"(?P<why>No bootable device|EFI Internal Shell)")  # where SeaBIOS and OVMF end
+    REFUSED = re.compile(r"error: (?P<why>bad shim signature)")  # GRUB's word for a kernel that nobody signed
     USERSPACE = re.compile(r"BOOT-USERSPACE uptime=(?P<uptime>[0-9.]+)")
     WAITING = re.compile(r"rootwire: waiting to be enrolled; asking every (?P<seconds>\d+) s")
     FLUSHED = re.compile(r"BOOT-FLUSHED md5=(?P<md5>[0-9a-f]{32})")

@@ -74,6 +74,7 @@ async def test_a_cancelled_client_loses_its_power(client: Client, tmp_path: Path
     [
         ("Kernel panic - not syncing: no init", "its kernel panicked: no init"),
         ("rootwire: FAILED: no boot server known", "its initramfs gave up: no boot server known"),
+        ("error: bad shim signature.", "Secure Boot refused its kernel: bad shim signature"),
         ("No bootable device.", "its firmware found nothing to boot: No bootable device"),
         ('BdsDxe: starting Boot0005 "EFI Internal Shell"', "its firmware found nothing to boot: EFI Internal Shell"),
     ],
