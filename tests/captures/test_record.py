@@ -1,7 +1,6 @@
-"""Takes the golden captures anew, from machines in QEMU that boot from the appliance, when ROOTWIRE_CAPTURE is 1."""
+"""Takes the golden captures anew from machines in QEMU that boot from the appliance; conftest.py says when."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from deploy.lab.client import Client
 from deploy.lab.lab import Lab
 from deploy.lab.plan import ClientPlan
 from tests.boots.conftest import demo_tree, lab_folder
-from tests.captures.recorder import VARIABLE, captured
+from tests.captures.recorder import captured
 
 __all__ = ["demo_tree", "lab_folder"]  # pytest finds fixtures by their names here
 
@@ -25,11 +24,7 @@ KINDS = {
     ),
     "ovmf": (ClientPlan(0, "uefi", "nbd", uefi_loader="ipxe"), "OVMF's PXE, then the loader it was given"),
 }
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.qemu,
-    pytest.mark.skipif(os.environ.get(VARIABLE) != "1", reason="ROOTWIRE_CAPTURE=1 takes the captures anew"),
-]
+pytestmark = [pytest.mark.root, pytest.mark.qemu]
 
 
 @pytest.mark.parametrize("name", KINDS)
