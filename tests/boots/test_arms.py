@@ -44,7 +44,8 @@ def test_behind_a_relay(boot_in: BootIn, server_md5: Callable[[int], str]) -> No
     assert f"{client.plan.mac} 10.78.0." in leases, describe(client)
 
 
-def test_two_dhcp_servers(boot_in: BootIn) -> None:
+def test_two_dhcp_servers(boot_in: BootIn, server_md5: Callable[[int], str]) -> None:
     """Whichever of them firmware takes, it takes our offer beside, and so does the loader after it (quirks D-28)."""
     client, _ = boot_in("two-dhcp", ClientPlan(0, "uefi", "nbd", uefi_loader="ipxe"))
+    assert_booted(client, server_md5(FILES))
     assert {"loader", "config", "kernel", "initrd"} <= set(stages_of(client)), describe(client)

@@ -1,7 +1,7 @@
 """What KIWI builds, imported, boots: a kis tarball, by the kernel and initrd in it, over NBD.
 
-One is put together here of the lab's own Debian, whose initrd dracut made with Debian's kiwi-dracut-overlay. The other
-is KIWI's own work, by Debian's package: deploy/kiwi/build makes it, which takes too long for every run of the tests.
+One is put together here of the lab's own Debian, whose initrd dracut made with Debian's kiwi-dracut-overlay. KIWI's own
+work is in test_kiwi_set.py.
 """
 
 import hashlib
@@ -19,7 +19,6 @@ from deploy.demo.images import ImageTree
 from deploy.lab.client import Client
 from deploy.lab.lab import Lab, LabSettings
 from deploy.lab.plan import ClientPlan
-from deploy.lab.run import DEMO
 from deploy.lab.server import BootSettings
 from storage import squashfs
 from storage.image import FileImage
@@ -98,13 +97,4 @@ async def test_a_kis_tarball_of_the_labs_own(
     """The words of its .append are heeded, but for the disk that it thinks its root is on."""
     client, image = await boot(lab_folder(), kis_tarball(image_trees["kiwi"].image, tmp_path), "/usr/sbin/init")
     assert image.name == NAME
-    assert_by_its_set(client, image)
-
-
-async def test_a_kis_tarball_of_kiwis(lab_folder: Callable[[], Path], demo_tree: object) -> None:
-    """Built by kiwi 9.24 of Debian 12, where that was done."""
-    made = sorted((DEMO / "kiwi").glob("*.tar.xz"))
-    if not made:
-        pytest.skip("there is no set of KIWI's: run sudo deploy/kiwi/build, which takes ten minutes or so")
-    client, image = await boot(lab_folder(), made[-1], "/usr/sbin/rootwire-demo")
     assert_by_its_set(client, image)
