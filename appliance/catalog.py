@@ -175,13 +175,12 @@ class Catalog:
         """
         _, complaints = self.refresh()
         for name, why in complaints.items():
-            if why == arrivals.WHY:
-                log.warning("image_ignored", image=name, reason=why)
-                continue
-            raise OperatorError(
-                f"image {self._folder / name} {why}",
-                "finish copying it, move it out of image/, or name it in [boot] raw_images to serve it as it is",
-            )
+            if why != arrivals.WHY:
+                raise OperatorError(
+                    f"image {self._folder / name} {why}",
+                    "finish copying it, move it out of image/, or name it in [boot] raw_images to serve it as it is",
+                )
+        self._complaints = {}  # the next look tells of those again: an appliance that can't start says one thing alone
 
     def refresh(self) -> tuple[list[Entry], dict[str, str]]:
         """Take up new files; returns them, and what is new to say of files that are no images, by name.
