@@ -25,7 +25,7 @@ from deploy.lab.server import BootSettings, Rootwire
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = REPOSITORY / ".demo"
 ROOT_NAMES = {"nbd": "NBD", "aoe": "AoE", "ram": "RAM"}
-KEPT_RUNS = 20  # folders of logs and consoles: enough to look at yesterday's failure
+KEPT_RUNS = 60  # folders of logs and consoles: more than all tests make, which read theirs to their end
 
 
 def demo_tree(screen: Screen) -> DemoTree:

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -71,13 +72,15 @@ def demo_tree() -> DemoTree:
 
 
 @pytest.fixture(scope="session")
-def parts(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> TinyParts:
-    """The tiny root, initramfs and extra archive, beside the labs' folders: trees are made of links to them."""
+def parts(demo_tree: DemoTree) -> Iterator[TinyParts]:
+    """The tiny root, initramfs and extra archive, beside the labs' folders: trees are made of links to them.
+
+    Not among those folders: the oldest of them go when there are many, and these are needed to the end.
+    """
     busybox = shutil.which("busybox")
     assert busybox is not None
-    folder = lab_folder()
-    folder.mkdir(parents=True)
-    return make_parts(folder, demo_tree.kernel, DEMO / "kernel", busybox)
+    with tempfile.TemporaryDirectory(prefix="parts-", dir=DEMO) as folder:
+        yield make_parts(Path(folder), demo_tree.kernel, DEMO / "kernel", busybox)
 
 
 @pytest.fixture(scope="session")

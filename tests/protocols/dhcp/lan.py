@@ -1,6 +1,9 @@
 """A LAN in namespaces for the ProxyDHCP tests: a bridge, our box, the network's own DHCP server, machines on taps."""
 
+import json
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from tests.protocols.network import ip
 BOX = "10.77.0.2"
 ROUTER = "10.77.0.1"
 DHCP_RANGE = "10.77.0.50,10.77.0.250,255.255.255.0,1h"
+FORWARDING_SECONDS = 30
 numbers = count()
 
 
@@ -43,7 +47,15 @@ class Lan:
             ip("-n", namespace, "link", "set", interface, "up")
         if address is not None:
             ip("-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
+        self._await_forwarding(name)
         return namespace
+
+    def _await_forwarding(self, port: str) -> None:
+        """What comes before a thread of the kernel's has told the bridge of the port's carrier is lost."""
+        deadline = time.monotonic() + FORWARDING_SECONDS
+        while _port_state(self.wire, port) != "forwarding":
+            assert time.monotonic() < deadline, f"the bridge's port {port} does not forward"
+            time.sleep(0.01)
 
     def tap(self) -> str:
         """A tap on the bridge for one machine."""
@@ -56,6 +68,12 @@ class Lan:
         words = ["-k", "--conf-file=/dev/null", "--port=0", "--bind-interfaces", "--interface=eth0", "--pid-file="]
         words += [f"--dhcp-range={DHCP_RANGE}", f"--dhcp-leasefile={folder}/leases", "--user=root", "--no-ping"]
         return ("ip", "netns", "exec", self.router, dnsmasq, *words, f"--log-facility={folder}/router.log")
+
+
+def _port_state(namespace: str, port: str) -> str:
+    command = ["ip", "-n", namespace, "-details", "-json", "link", "show", "dev", port]
+    [link] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return str(link["linkinfo"]["info_slave_data"]["state"])
 
 
 @contextmanager
