@@ -73,7 +73,7 @@ async def boot(folder: Path, tarball: Path, init: str) -> tuple[Client, Path]:
     assert done.returncode == 0, done.stderr
     assert "machines boot it over nbd (kiwi-overlay), aoe (kiwi-overlay)" in done.stdout
     plan = ClientPlan(0, "bios", "nbd", "ipxe")
-    settings = LabSettings(limit=LIMIT, boot=BootSettings(files=FILES, append=f"init={init}"))
+    settings = LabSettings(limit=LIMIT, boot=BootSettings(files=FILES, append=f"console=ttyS0 init={init}"))
     async with Lab(folder, tree, [plan], settings) as lab:
         [client] = await lab.boot()
     [image] = [path for path in tree.files if path.with_name(f"{path.name}.kernel").exists()]
