@@ -9,43 +9,43 @@ from pathlib import Path
 import structlog
 
 from appliance import host
-from appliance.api import routes
-from appliance.bootlist import BootLists
-from appliance.catalog import Catalog, CatalogLimits, Entry
-from appliance.changes import Changes
-from appliance.checksums import Checksums
 from appliance.config import Config
 from appliance.deployment.choices import Choices
 from appliance.deployment.deployments import Deployments
 from appliance.deployment.installs import Installs
-from appliance.explanation import Explainer
+from appliance.enrolment.api import Registrations
+from appliance.enrolment.inbox import Inbox
+from appliance.enrolment.members import Enrolments, Members
+from appliance.enrolment.uploads import UploadLimits, Uploads
 from appliance.exports.names import parse_name
 from appliance.exports.service import ExportService
-from appliance.grub import Linker
-from appliance.heatmaps import HeatMaps
-from appliance.inbox import Inbox
-from appliance.keeper import ImageKeeper
-from appliance.machine import Machine, Step
-from appliance.members import Enrolments, Members
-from appliance.memory import Memory
+from appliance.heat.api import HeatMaps
+from appliance.heat.bootlist import BootLists
+from appliance.heat.prefetch import Prefetcher, PrefetchLimits
+from appliance.heat.recording import HeatLimits, Recorder
+from appliance.images.catalog import Catalog, CatalogLimits, Entry
+from appliance.images.changes import Changes
+from appliance.images.checksums import Checksums
+from appliance.images.keeper import ImageKeeper
+from appliance.images.memory import Memory
 from appliance.menus.files import ipxe_script_name
 from appliance.names import STATE
-from appliance.offers import make_plan
+from appliance.offers.explanation import Explainer
+from appliance.offers.grub import Linker
+from appliance.offers.policy import make_plan
 from appliance.plan import Plans
-from appliance.prefetch import Prefetcher, PrefetchLimits
 from appliance.quirks.adaptive import Adaptation
 from appliance.quirks.memory import FlowMemory
 from appliance.quirks.offers import heed_quirks
 from appliance.quirks.table import Quirks
 from appliance.quirks.tftp import Ceiling
-from appliance.recording import HeatLimits, Recorder
-from appliance.registrations import Registrations
-from appliance.report import ImageReport, RefusedReport, report_image, report_refused
-from appliance.stage import Stage
-from appliance.story import Story
-from appliance.timeline import Timeline, TimelineLimits
+from appliance.reports.api import routes
+from appliance.reports.report import ImageReport, RefusedReport, report_image, report_refused
+from appliance.timeline.machine import Machine, Step
+from appliance.timeline.stage import Stage
+from appliance.timeline.story import Story
+from appliance.timeline.timeline import Timeline, TimelineLimits
 from appliance.tree import Tree
-from appliance.uploads import UploadLimits, Uploads
 from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
 from protocols.arp.endpoint import ArpListener
 from protocols.dhcp.endpoint import DhcpEvent, DhcpLimits, ProxyDhcpServer

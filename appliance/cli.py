@@ -13,13 +13,11 @@ import typer
 from rich.console import Console
 from typer.exceptions import TyperException
 
-from appliance import logs, status
-from appliance.check import check as check_configs
+from appliance import logs
 from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, Root, load_config
-from appliance.contents import copy_file, list_files
 from appliance.doctor.doctor import doctor as examine_box
-from appliance.enrolment import enroll as enroll_machine
-from appliance.enrolment import show_registrations
+from appliance.enrolment.command import enroll as enroll_machine
+from appliance.enrolment.command import show_registrations
 from appliance.errors import OperatorError
 from appliance.examples import (
     CAT_EXAMPLES,
@@ -37,13 +35,16 @@ from appliance.examples import (
     SHOW_EXAMPLES,
     STATUS_EXAMPLES,
 )
-from appliance.explain import show_explanation
 from appliance.exports.command import change_exports, show_exports
-from appliance.hotlist import show_heat
+from appliance.heat.command import show_heat
+from appliance.images.contents import copy_file, list_files
+from appliance.images.portrait import show_image
 from appliance.importing.command import import_files
 from appliance.initrd.builder import build_initrd
 from appliance.initrd.errors import InitrdError
-from appliance.portrait import show_image
+from appliance.kiwi.command import check as check_configs
+from appliance.offers.command import show_explanation
+from appliance.reports.command import show_status
 from appliance.serve import serve as run_appliance
 
 FOUND = 1  # exit status of a check that found errors
@@ -113,7 +114,7 @@ def serve(
 
 
 @app.command(name="status", help=STATUS_EXAMPLES)
-def show_status(
+def status(
     machine: Annotated[str | None, typer.Argument(metavar="[MAC]", help="One machine, step by step.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until interrupted.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
@@ -123,7 +124,7 @@ def show_status(
     ] = None,
 ) -> None:
     """Print the boot timeline."""
-    asyncio.run(status.show(machine, watch=watch, as_json=json, socket=socket, url=url))
+    asyncio.run(show_status(machine, watch=watch, as_json=json, socket=socket, url=url))
 
 
 @app.command(help=EXPLAIN_EXAMPLES)

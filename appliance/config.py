@@ -15,18 +15,18 @@ from pydantic import (
     create_model,
 )
 
-from appliance.catalog import CatalogLimits
+from appliance.enrolment.uploads import UploadLimits
 from appliance.errors import OperatorError
 from appliance.exports.limits import ExportLimits
+from appliance.heat.prefetch import PrefetchLimits
+from appliance.heat.recording import HeatLimits
+from appliance.images.catalog import CatalogLimits
 from appliance.kiwi.model import ClientConfig
 from appliance.kiwi.names import is_safe_name
 from appliance.menus.settings import MenuSettings, MenuTable
-from appliance.prefetch import PrefetchLimits
 from appliance.quirks.model import Effects, QuirkSettings
-from appliance.recording import HeatLimits
 from appliance.section import GroupName, MacPrefix, MacText, Section
-from appliance.timeline import TimelineLimits
-from appliance.uploads import UploadLimits
+from appliance.timeline.timeline import TimelineLimits
 from protocols.aoe.endpoint import AoeLimits
 from protocols.dhcp.endpoint import DhcpLimits
 from protocols.http.endpoint import HttpLimits

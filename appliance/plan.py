@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance.catalog import Catalog, Entry
 from appliance.config import BiosLoader, BootSettings, Config, MachineSettings, Root, UefiLoader
 from appliance.deployment.choices import ROOTS, Choices
 from appliance.deployment.installs import Installs
 from appliance.deployment.survey import Deployment
 from appliance.errors import OperatorError
+from appliance.images.catalog import Catalog, Entry
 from appliance.kiwi.compiler import compile_config
 from appliance.kiwi.roots import NOTHING_PRIVATE, Private, root_config
 from appliance.menus.model import IPAPPEND_BOTH, Choice, Menu

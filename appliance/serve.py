@@ -10,8 +10,8 @@ import structlog
 from appliance import host
 from appliance.appliance import Appliance
 from appliance.config import Config
-from appliance.loaders import missing_loaders
 from appliance.menus.files import PXELINUX_DEFAULT
+from appliance.offers.loaders import missing_loaders
 from appliance.plan import INITRD_PATH, KERNEL_PATH
 
 log = structlog.get_logger()

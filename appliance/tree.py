@@ -9,23 +9,23 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from appliance import arrivals
-from appliance.answers import Answers
-from appliance.catalog import Catalog, Entry
-from appliance.checksums import Checksums
 from appliance.deployment.cmdline import EXTRA, TREE_INITRDS
 from appliance.deployment.deployments import OwnInitrd
+from appliance.enrolment.members import Members
+from appliance.images import arrivals
+from appliance.images.catalog import Catalog, Entry
+from appliance.images.checksums import Checksums
+from appliance.images.sumfiles import SumFiles, find_image
+from appliance.kiwi.answers import Answers
 from appliance.kiwi.finding import Finding
 from appliance.kiwi.names import mac_asked_for
 from appliance.kiwi.publisher import Publisher
-from appliance.loaders import find_loader_file
-from appliance.members import Members
 from appliance.menus.files import PXELINUX_DEFAULT, MenuFiles
 from appliance.menus.model import Menu
 from appliance.menus.pxelinux import parse_pxelinux
 from appliance.names import IMAGES, STATE, UPLOADS, normalise, split_inside
+from appliance.offers.loaders import find_loader_file
 from appliance.plan import KERNEL_PATH, Plans
-from appliance.sumfiles import SumFiles, find_image
 from storage.errors import StorageError
 from storage.image import BytesImage, FileImage, Image
 from storage.squashfs import Squashfs

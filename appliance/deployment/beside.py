@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.identity import identify
+from appliance.images.identity import identify
 from storage.image import FileImage, Image
 
 KERNEL_SUFFIX = ".kernel"

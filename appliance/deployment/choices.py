@@ -2,12 +2,12 @@
 
 import typing
 
-from appliance.catalog import Entry
 from appliance.config import Root
 from appliance.deployment.cmdline import TREE_INITRDS, CommandLine, Place, command_line
 from appliance.deployment.deployments import Deployments
 from appliance.deployment.kinds import Kind
 from appliance.deployment.survey import Deployment
+from appliance.images.catalog import Entry
 from appliance.menus.model import Choice
 from appliance.names import INSIDE
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import structlog
 
-from appliance.catalog import Catalog, Entry
 from appliance.deployment.beside import version_beside
 from appliance.deployment.cmdline import EXTRA
 from appliance.deployment.rules import Rule, read_rule, rule_file
 from appliance.deployment.survey import Deployment, look_into
 from appliance.deployment.workshop import make_own_initrd, own_initrd_name
 from appliance.errors import OperatorError
+from appliance.images.catalog import Catalog, Entry
 from appliance.initrd.builder import EXTRA_PACKAGES, has_extra_tools
 from appliance.initrd.errors import InitrdError
 from storage.errors import StorageError

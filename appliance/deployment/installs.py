@@ -7,7 +7,6 @@ writes over the disk that it finds or is told of. Nothing here is ever the choic
 import os
 from pathlib import Path
 
-from appliance.catalog import CHECKSUM_SUFFIXES
 from appliance.deployment.beside import (
     INITRD_SUFFIX,
     INSTALLER_PREFIX,
@@ -16,6 +15,7 @@ from appliance.deployment.beside import (
     read_words,
 )
 from appliance.deployment.cmdline import IPAPPEND_BOTH, IPAPPEND_CARD
+from appliance.images.catalog import CHECKSUM_SUFFIXES
 from appliance.kiwi.names import is_safe_name
 from appliance.menus.model import Choice
 

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from appliance.catalog import RULES_SUFFIX
 from appliance.config import CommandLine, Root, read_settings
 from appliance.deployment.finding import SAFE_PATH
 from appliance.deployment.kinds import Kind
+from appliance.images.catalog import RULES_SUFFIX
 from appliance.section import Section
 
 OWN_INITRD = "own"  # in place of a path: make rootwire's for the kernel

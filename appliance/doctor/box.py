@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.host import PROC, Interface
-from appliance.loaders import SYSTEM
+from appliance.offers.loaders import SYSTEM
 from protocols.dhcp.probe import HeardOffer
 
 NFT_SECONDS = 10.0  # to list the rules; sets of addresses can be large

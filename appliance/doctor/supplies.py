@@ -7,7 +7,7 @@ from pathlib import Path
 
 from appliance.doctor.box import Box
 from appliance.doctor.finding import Finding, error, ok, warning
-from appliance.loaders import missing_loaders
+from appliance.offers.loaders import missing_loaders
 
 LITTLE = 1 << 30  # bytes; a few machines' writes
 HARDLY_ANY = 64 << 20  # bytes; not enough for one initramfs and its temporary files

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterable
 
 from aiohttp import web
-from typing_extensions import TypedDict  # as in appliance/report.py
+from typing_extensions import TypedDict  # as in appliance/reports/report.py
 
 from appliance.exports.disks import DiskFile
 from appliance.exports.exports import Exports

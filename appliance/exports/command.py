@@ -11,9 +11,9 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from appliance.client import Place, fetch, read_answer
 from appliance.errors import OperatorError
 from appliance.exports.api import ExportReport
-from appliance.status import Place, fetch, read_answer
 
 CHANGE_SECONDS = 60.0  # what is under way at a disk ends first, and the disk may be slow
 

@@ -17,7 +17,7 @@ from appliance.exports.policy import Policy, policy_of
 from appliance.exports.targets import Server, Targets
 from appliance.host import neighbour
 from appliance.kiwi.roots import Private
-from appliance.stage import Stage
+from appliance.timeline.stage import Stage
 from protocols.nbd.events import Connection
 from storage.errors import StorageError
 from storage.image import Image

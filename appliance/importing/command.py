@@ -7,13 +7,13 @@ from typing import TextIO
 
 from typing_extensions import TypedDict
 
-from appliance.catalog import CHECKSUM_SUFFIXES, SIGNATURES
 from appliance.config import Root
 from appliance.deployment.beside import INITRD_SUFFIX, INSTALLER_PREFIX, PACKED_DISK_SUFFIX, SUFFIXES
 from appliance.deployment.kinds import recognise as recognise_initrd
 from appliance.deployment.rules import rule_file
 from appliance.deployment.streams import ArchiveError
 from appliance.errors import OperatorError
+from appliance.images.catalog import CHECKSUM_SUFFIXES, SIGNATURES
 from appliance.importing.kits import Kind, Kit, assemble
 from appliance.importing.pieces import read_pieces
 from appliance.importing.placing import Placed, Placer

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appliance.catalog import SIGNATURES
 from appliance.deployment.archive import MAGICS
 from appliance.deployment.finding import read_version
 from appliance.deployment.streams import MAGIC_LENGTH, UNPACKERS
+from appliance.images.catalog import SIGNATURES
 from appliance.importing.pieces import head_of, unpacked_head
 from appliance.importing.staging import Staged
 from storage.image import BytesImage, FileImage

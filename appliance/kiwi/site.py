@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from appliance.identity import identify
+from appliance.images.identity import identify
+from appliance.images.memory import Memory, Sums
 from appliance.kiwi.names import CONFIG_PREFIX, DEFAULT, FOLDER, GROUPS, MAP_PREFIX, mac_asked_for, split_name
 from appliance.kiwi.reading import CONFIG_MAX, Line, assignments, read_lines
-from appliance.memory import Memory, Sums
 from appliance.names import normalise
 
 CONFIGS_MAX = 10_000  # files of KIWI/ that are looked at: a school of ten thousand machines

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from appliance.loaders import LINKED, LOADER_FILES, missing_files, remedy
+from appliance.offers.loaders import LINKED, LOADER_FILES, missing_files, remedy
 from appliance.quirks.adaptive import Adaptation
 from appliance.quirks.model import FlowName
 from appliance.quirks.table import Applied, Quirks

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from appliance.quirks.model import Effects
 from appliance.quirks.table import Quirks
-from appliance.stage import Firmware
-from appliance.timeline import Timeline
+from appliance.timeline.stage import Firmware
+from appliance.timeline.timeline import Timeline
 from protocols.tftp.endpoint import Ceilings
 from protocols.tftp.options import MAX_BLKSIZE
 

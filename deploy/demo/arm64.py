@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.initrd.cpio import Entry, build_archive, character_device, file, folder
-from appliance.loaders import FETCHED, SYSTEM, missing_files
+from appliance.offers.loaders import FETCHED, SYSTEM, missing_files
 from deploy.demo.foreign import Port, fetch_loaders
 from deploy.demo.tree import Builder, Progress, Steps, locked
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.loaders import FETCHED, LINKED, LOADER_FILES, SYSTEM, LinkedGrub, LoaderFile
+from appliance.offers.loaders import FETCHED, LINKED, LOADER_FILES, SYSTEM, LinkedGrub, LoaderFile
 from deploy.demo.tree import Progress, run_tool
 from deploy.lab.errors import LabError
 

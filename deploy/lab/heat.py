@@ -15,9 +15,9 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from appliance.heat import BootHeat
-from appliance.hotlist import fetch_heat, save_sort_file
-from appliance.status import Place, fetch
+from appliance.client import Place, fetch
+from appliance.heat.command import fetch_heat, save_sort_file
+from appliance.heat.reads import BootHeat
 from deploy import demo
 from deploy.demo.images import ImageTree, build_images, pack_system
 from deploy.demo.tree import IMAGE_NAME, DemoTree

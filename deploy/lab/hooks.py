@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from appliance.recording import HeatLimits
+from appliance.heat.recording import HeatLimits
 from deploy.benchmark.generators import Load, build, run
 from protocols.nbd.endpoint import NbdServer
 from storage.image import FileImage

@@ -15,7 +15,7 @@ from appliance.config import Config, load_config
 from appliance.kiwi.compiler import compile_config
 from appliance.kiwi.roots import root_config
 from appliance.kiwi.sums import checksum_line
-from appliance.loaders import LOADER_FILES, SYSTEM
+from appliance.offers.loaders import LOADER_FILES, SYSTEM
 from deploy.lab.errors import LabError
 from deploy.lab.network import BOX_ADDRESS, Network
 from deploy.lab.packages import unpack_packages

@@ -7,7 +7,7 @@ from typing import cast
 
 import aiohttp
 
-from appliance.report import BootReport, MachineReport, MachinesReport, StepReport
+from appliance.reports.report import BootReport, MachineReport, MachinesReport, StepReport
 
 ASK_LIMIT = aiohttp.ClientTimeout(total=10.0)  # seconds; the appliance answers in milliseconds, a loaded machine later
 

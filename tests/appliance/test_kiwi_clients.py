@@ -23,11 +23,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.enrolment import enroll
+from appliance.enrolment.command import enroll
+from appliance.enrolment.members import Enrolments
 from appliance.errors import OperatorError
 from appliance.exports.names import Kind, name_of
 from appliance.kiwi.roots import Private
-from appliance.members import Enrolments
 from tests.appliance.kiwi.scripted import F1, IMAGE, MAC, MISS10, OWN, REGISTRATION, SQUASHFS, SUM, Start, serving
 
 

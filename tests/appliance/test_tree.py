@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.catalog import Catalog
-from appliance.checksums import Checksums
 from appliance.config import Config
-from appliance.memory import Memory
+from appliance.images.catalog import Catalog
+from appliance.images.checksums import Checksums
+from appliance.images.memory import Memory
 from appliance.menus.files import ipxe_script_name
 from appliance.names import normalise
 from appliance.plan import Plans

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.hotlist import fetch_heat
-from appliance.status import Place, fetch
+from appliance.client import Place, fetch
+from appliance.heat.command import fetch_heat
 from deploy.demo.tree import FILE_LIST, IMAGE_NAME, DemoTree
 from deploy.lab.heat import forget, hashed
 from deploy.lab.lab import Lab, LabSettings

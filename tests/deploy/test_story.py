@@ -1,8 +1,8 @@
 """The appliance's report as the lab reads it."""
 
-from appliance.machine import Boot, Machine
-from appliance.report import report_machine
-from appliance.stage import Stage
+from appliance.reports.report import report_machine
+from appliance.timeline.machine import Boot, Machine
+from appliance.timeline.stage import Stage
 from deploy.lab.story import Step, read_story
 
 MAC = "52:54:00:77:00:00"

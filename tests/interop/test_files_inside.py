@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.catalog import Catalog
 from appliance.config import Config
+from appliance.enrolment.uploads import Uploads
+from appliance.images.catalog import Catalog
 from appliance.plan import Plans
 from appliance.tree import Tree
-from appliance.uploads import Uploads
 from protocols.http.endpoint import HttpServer
 from protocols.tftp.endpoint import TftpServer
 from tests.storage.squashfs.trees import make_image

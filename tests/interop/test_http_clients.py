@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.uploads import Uploads
+from appliance.enrolment.uploads import Uploads
 from protocols.http.endpoint import HttpLimits, HttpServer, RequestFinished, RequestStarted
 from storage.image import FileImage, Image
 

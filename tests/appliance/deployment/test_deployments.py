@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import structlog
 
-from appliance.catalog import Catalog
-from appliance.changes import Changes
 from appliance.config import Config
 from appliance.deployment import deployments
 from appliance.deployment.choices import Choices
 from appliance.deployment.deployments import Deployments, OwnInitrd
 from appliance.errors import OperatorError
+from appliance.images.catalog import Catalog
+from appliance.images.changes import Changes
 from appliance.plan import Plans
-from appliance.stage import Stage
-from appliance.story import stage_of_file
+from appliance.timeline.stage import Stage
+from appliance.timeline.story import stage_of_file
 from appliance.tree import Tree
 from storage.image import Image
 from tests.appliance.deployment import archives

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.catalog import Catalog
 from appliance.config import Config
 from appliance.deployment.choices import Choices
 from appliance.deployment.deployments import Deployments
 from appliance.deployment.installs import Installs
 from appliance.errors import OperatorError
+from appliance.images.catalog import Catalog
 from appliance.menus.model import Menu
 from appliance.plan import Plans
 from tests.appliance.deployment.archives import KIWI_LIVE, KIWI_OVERLAY, VERSION, archive, kernel

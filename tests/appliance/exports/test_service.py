@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.catalog import Catalog
 from appliance.config import load_config
 from appliance.exports.service import ExportService
+from appliance.images.catalog import Catalog
 from appliance.plan import Plans
-from appliance.stage import Stage
+from appliance.timeline.stage import Stage
 from storage.errors import StorageError
 from tests.appliance.exports.test_targets import Server
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.catalog import Catalog
 from appliance.errors import OperatorError
+from appliance.images.catalog import Catalog
 from tests.appliance.deployment.archives import PACKERS
 from tests.appliance.importing.conftest import Import
 from tests.appliance.importing.kiwi import (

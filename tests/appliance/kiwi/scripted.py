@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from appliance.catalog import Catalog
-from appliance.checksums import Checksums
 from appliance.config import Config
-from appliance.inbox import Inbox
+from appliance.enrolment.api import Registrations
+from appliance.enrolment.inbox import Inbox
+from appliance.enrolment.members import Enrolments, Members
+from appliance.enrolment.uploads import Uploads
+from appliance.images.catalog import Catalog
+from appliance.images.checksums import Checksums
+from appliance.images.memory import Memory
 from appliance.kiwi.roots import NOTHING_PRIVATE, Private
-from appliance.members import Enrolments, Members
-from appliance.memory import Memory
 from appliance.plan import Plans
-from appliance.registrations import Registrations
 from appliance.tree import Tree
-from appliance.uploads import Uploads
 from protocols.http.endpoint import HttpServer
 from protocols.tftp.endpoint import TftpEvent, TftpServer, TransferStarted
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.identity import identify
+from appliance.images.identity import identify
+from appliance.images.memory import Memory, Sums
 from appliance.kiwi.finding import Finding, Level
 from appliance.kiwi.linter import check_tree
 from appliance.kiwi.site import Site
-from appliance.memory import Memory, Sums
 from tests.appliance.kiwi.conftest import MAC_CONFIG, Caught, Write
 
 RAM = "IMAGE='/dev/ram1;a;1;10.0.0.1;4096'\n"

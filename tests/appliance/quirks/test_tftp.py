@@ -5,8 +5,8 @@ import pytest
 from appliance.quirks.model import Effects, QuirkSettings
 from appliance.quirks.table import Quirks
 from appliance.quirks.tftp import Ceiling
-from appliance.stage import Firmware, Stage
-from appliance.timeline import Timeline
+from appliance.timeline.stage import Firmware, Stage
+from appliance.timeline.timeline import Timeline
 from protocols.tftp.endpoint import Ceilings
 from tests.appliance.quirks.requests import PC, PI
 
