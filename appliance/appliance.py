@@ -259,7 +259,7 @@ class Appliance:
             await self._run_services()
         finally:
             self.recorder.stop()
-            self.adaptation.keep()
+            await self.adaptation.keep()
             if self._config.prefetch:
                 self.prefetcher.keep()
 
@@ -353,7 +353,7 @@ class Appliance:
             self.story.poll(self.nbd.connections(), self.aoe.initiators(), self.tftp.downloads(), self.http.downloads())
             self.timeline.check()
             self.recorder.check()
-            self.adaptation.keep()
+            await self.adaptation.keep()
             sent = self.timeline.moved.total()
             self._is_serving, self._sent = sent > self._sent, sent
             await asyncio.sleep(TICK_SECONDS)

@@ -1,23 +1,21 @@
 """Who belongs to which group of KIWI's clients: as the configuration says, as an operator enrolled it, or by rule."""
 
-import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from appliance.config import KiwiSettings
 from appliance.enrolment.inbox import Inbox
 from appliance.names import STATE
 from appliance.section import GroupName, MacText
+from appliance.statefile import StateFile
 
 FILE = "enrolled.json"
 SIZE_MAX = 4 << 20  # bytes of it that are read: fifty thousand machines
 
 _ROWS = TypeAdapter(dict[MacText, GroupName])
-
-log = structlog.get_logger()
 
 
 class Enrolments:
@@ -25,8 +23,9 @@ class Enrolments:
 
     def __init__(self, root: Path) -> None:
         """`root` is the boot tree's folder."""
-        self._path = root / STATE / FILE
-        self._groups = self._load()
+        self._file = StateFile(root / STATE / FILE, _ROWS, most=SIZE_MAX)
+        self._lock = threading.Lock()
+        self._groups = self._file.recall({})
 
     def __getitem__(self, mac: str) -> str | None:
         return self._groups.get(mac)
@@ -35,23 +34,16 @@ class Enrolments:
         return iter(self._groups)
 
     def put(self, mac: str, group: str | None) -> None:
-        """Enrol a machine, or forget it. Raises: OSError when it can't be remembered; nothing is changed then."""
-        groups = {**self._groups, mac: group} if group else {m: g for m, g in self._groups.items() if m != mac}
-        part = self._path.with_suffix(".part")
-        self._path.parent.mkdir(exist_ok=True)
-        part.write_text(json.dumps(groups))
-        part.rename(self._path)
-        self._groups = {m: g for m, g in groups.items() if g}
+        """Enrol a machine, or forget it; threads may do so at once.
 
-    def _load(self) -> dict[str, str]:
-        try:
-            with self._path.open("rb") as file:
-                return _ROWS.validate_json(file.read(SIZE_MAX))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValidationError) as failure:
-            log.warning("enrolments_unreadable", path=str(self._path), reason=str(failure))
-            return {}
+        Raises: OSError when it can't be remembered; nothing is changed then.
+        """
+        with self._lock:
+            groups = {other: at for other, at in self._groups.items() if other != mac}
+            if group:
+                groups[mac] = group
+            self._file.write(groups)
+            self._groups = groups
 
 
 class Members:

@@ -3,14 +3,14 @@
 AoE has no names, only shelf.slot; a machine that were given another after a restart would find its disk gone.
 """
 
-import json
-import os
 from itertools import product
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from appliance.errors import OperatorError
 from appliance.exports.names import digits_of
-from storage.layerfile import sync_folder
+from appliance.statefile import StateFile, reason_of
 
 FILE = "addresses.json"
 SIZE_MAX = 1 << 20  # bytes of it that are read: 4096 machines need a tenth
@@ -19,6 +19,8 @@ SLOTS = range(1, 255)
 FOLDER_MODE = 0o700
 
 Address = tuple[int, int]
+
+_ROWS = TypeAdapter(dict[str, Address])
 
 
 class Addresses:
@@ -30,15 +32,13 @@ class Addresses:
         Raises: OperatorError when the file can't be read or is spoilt: that is no reason to give away addresses that
         machines have.
         """
-        self._path = folder / FILE
+        self._folder = folder
+        self._file = StateFile(folder / FILE, _ROWS, most=SIZE_MAX)
         try:
-            with self._path.open("rb") as file:
-                self._given = _parse_table(json.loads(file.read(SIZE_MAX)))
-        except FileNotFoundError:
-            self._given = {}
+            self._given = _parse_table(self._file.read() or {})
         except (OSError, ValueError) as failure:
             remedy = "restore it, or remove it to have new addresses given"
-            raise OperatorError(f"AoE addresses {self._path}: {failure}", remedy) from failure
+            raise OperatorError(f"AoE addresses {folder / FILE}: {reason_of(failure)}", remedy) from failure
 
     def get(self, mac: str) -> Address | None:
         """The address of a machine that has one."""
@@ -64,28 +64,20 @@ class Addresses:
             self._save({other: at for other, at in self._given.items() if other != digits_of(mac)})
 
     def _save(self, given: dict[str, Address]) -> None:
-        self._path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-        part = self._path.with_suffix(".part")
-        with part.open("w") as file:
-            json.dump(given, file, indent=0)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(self._path)
-        sync_folder(self._path.parent)
+        self._folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        self._file.write(given)
         self._given = given
 
 
-def _parse_table(rows: object) -> dict[str, Address]:
-    if not isinstance(rows, dict):
-        raise ValueError("is no table of machines")
-    given = {digits_of(mac): _parse(row) for mac, row in rows.items()}
+def _parse_table(rows: dict[str, Address]) -> dict[str, Address]:
+    given = {digits_of(mac): _require_address(at) for mac, at in rows.items()}
     if len(set(given.values())) < len(given):
         raise ValueError("gives two machines one address")
     return given
 
 
-def _parse(row: object) -> Address:
-    match row:
-        case [int(shelf), int(slot)] if shelf in SHELVES and slot in SLOTS:
-            return shelf, slot
-    raise ValueError(f"has {row!r} for an address")
+def _require_address(at: Address) -> Address:
+    shelf, slot = at
+    if shelf not in SHELVES or slot not in SLOTS:
+        raise ValueError(f"has {shelf}.{slot} for an address")
+    return at

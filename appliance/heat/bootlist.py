@@ -4,16 +4,15 @@ JSON: {"version": the image's, "boots": how many were folded in, "ranges": [[off
 the first boot, then what later ones read beside it. A list of another version of the image is no list of it.
 """
 
-import contextlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from appliance.heat.reads import Covered
+from appliance.statefile import StateFile
 
 RANGES_MOST = 65536  # of one list; past them only the beginning of a boot is known
 FILE_MOST = 4 << 20  # bytes of a file that is read: as many ranges, written out
@@ -65,26 +64,17 @@ class BootLists:
         Raises: OSError when there is one that can't be read.
         """
         try:
-            with self._path(image).open("rb") as file:
-                stored = _STORED.validate_json(file.read(FILE_MOST))
-        except (FileNotFoundError, ValidationError):  # a damaged one is written again after the next boot
+            stored = self._file(image).read()
+        except ValueError:  # a damaged one is written again after the next boot
             return NOTHING
-        if stored["version"] != version:
+        if stored is None or stored["version"] != version:
             return NOTHING
         return BootList(stored["boots"], tuple((o, n) for o, n in stored["ranges"] if o >= 0 and n > 0))
 
     def save(self, image: str, version: str, known: BootList) -> None:
         """Write an image's list, whole or not at all. Raises: OSError."""
         stored: _Stored = {"version": version, "boots": known.boots, "ranges": list(known.ranges)}
-        self._folder.mkdir(parents=True, exist_ok=True)
-        made = self._path(f"{image}.{os.getpid()}.new")
-        try:
-            made.write_bytes(_STORED.dump_json(stored))
-            made.replace(self._path(image))
-        except OSError:
-            with contextlib.suppress(OSError):
-                made.unlink()
-            raise
+        self._file(image).write(stored)
 
-    def _path(self, image: str) -> Path:
-        return self._folder / f"{image}.json"
+    def _file(self, image: str) -> StateFile[_Stored]:
+        return StateFile(self._folder / f"{image}.json", _STORED, most=FILE_MOST)

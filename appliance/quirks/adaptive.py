@@ -6,6 +6,7 @@ That it discovers again is not enough: behind a switch port that does not forwar
 no flow would do better. UEFI HTTP boot between its attempts at PXE (P-11), and iPXE, are not counted at all.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -46,7 +47,7 @@ class Adaptation:
         self._most = most
         self._attempts: OrderedDict[str, Attempt] = OrderedDict()
         self._is_dirty = False
-        for mac, tried in memory.load().items():
+        for mac, tried in memory.recall({}).items():
             self._remember(mac, Attempt(tried, since=clock()))
 
     def is_on(self, applied: Applied) -> bool:
@@ -104,12 +105,12 @@ class Adaptation:
             attempt.tried = replace(attempt.tried, is_proven=True, at=self._clock())
             self._is_dirty = self._is_dirty or attempt.tried.flow != attempt.tried.first
 
-    def keep(self) -> None:
+    async def keep(self) -> None:
         """Write down what has changed since it was last written; call it about once a second."""
         if self._is_dirty:
             self._is_dirty = False
             moved = {mac: each.tried for mac, each in self._attempts.items() if each.tried.is_worth_keeping}
-            self._memory.save(moved)
+            await asyncio.to_thread(self._memory.remember, moved)
 
     def tried(self, mac: str) -> Tried | None:
         """What was tried with a machine, where anything was."""

@@ -69,7 +69,7 @@ def test_a_spoilt_table_is_for_a_person(tmp_path: Path, text: str) -> None:
 def test_one_that_can_not_be_kept_is_not_given(tmp_path: Path) -> None:
     """It would be another's after a restart."""
     given = Addresses(tmp_path)
-    (tmp_path / "addresses.part").mkdir()
+    (tmp_path / "addresses.json.part").mkdir()
     with pytest.raises(OSError, match="directory"):
         given.give(FIRST)
     assert given.get(FIRST) is None

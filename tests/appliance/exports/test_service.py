@@ -94,7 +94,7 @@ class TestService:
         self, plans: tuple[Plans, ExportService], tmp_path: Path
     ) -> None:
         """A machine that is to keep its changes would lose them."""
-        (tmp_path / "state/exports/addresses.part").mkdir(parents=True)
+        (tmp_path / "state/exports/addresses.json.part").mkdir(parents=True)
         with pytest.raises(StorageError, match="can't be kept"):
             await plans[1].prepare(OWN, "203.0.113.1")
 

@@ -22,7 +22,7 @@ def test_what_was_remembered_before_compressed_images_had_sums(tmp_path: Path) -
     """Is of plain ones, whose bytes are those of their files."""
     Memory(tmp_path).save(KNOWN)
     file = tmp_path / ".rootwire/checksums.json"
-    file.write_text(file.read_text().replace(', "unpacked": 5000', ""))
+    file.write_text(file.read_text().replace(',"unpacked":5000', ""))
     ((_, sums),) = Memory(tmp_path).load().values()
     assert sums.unpacked == 4096
 
@@ -54,7 +54,7 @@ def test_a_spoilt_file_is_no_memory(tmp_path: Path, text: str) -> None:
     (tmp_path / ".rootwire/checksums.json").write_bytes(text.encode("latin-1"))
     with structlog.testing.capture_logs() as logged:
         assert Memory(tmp_path).load() == {}
-    assert [line["event"] for line in logged] == ["checksums_unreadable"]
+    assert [line["event"] for line in logged] == ["state_unreadable"]
 
 
 def test_a_tree_that_is_read_only_forgets(tmp_path: Path) -> None:
@@ -64,4 +64,4 @@ def test_a_tree_that_is_read_only_forgets(tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logged:
         memory.save(KNOWN)
         memory.save(KNOWN)
-    assert [line["event"] for line in logged] == ["checksums_not_kept"]
+    assert [line["event"] for line in logged] == ["state_not_kept"]

@@ -172,7 +172,7 @@ async def test_a_machine_that_is_left_alone(url: str) -> None:
 )
 async def test_a_flow_that_was_tried(root: Path, tried: Tried, because: str) -> None:
     """Why it is offered that one."""
-    FlowMemory(root).save({PC.mac: tried})
+    FlowMemory(root).remember({PC.mac: tried})
     report = await make_explainer(root, Config()).explain(replace(PC, architecture=Architecture.X86_BIOS), True)
     console = Console(width=120, record=True, file=StringIO())
     console.print(explanation_view(report))

@@ -164,15 +164,15 @@ def test_off_is_off(tmp_path: Path) -> None:
     assert flows_of([lab.attempt() for _ in range(4)]) == ["off"] * 4
 
 
-def test_remembered(lab: Lab) -> None:
+async def test_remembered(lab: Lab) -> None:
     """What was found out survives a restart, and holds for good once a file was fetched."""
     lab.attempt()
     assert lab.discover() == "binl"
-    lab.adaptation.keep()
+    await lab.adaptation.keep()
     lab.start()
     assert lab.discover() == "binl"
     lab.adaptation.fetched(PC.mac)
-    lab.adaptation.keep()
+    await lab.adaptation.keep()
     lab.start()
     assert flows_of([lab.attempt() for _ in range(5)]) == ["binl"] * 5
     assert lab.adaptation.tried(PC.mac) == Tried("binl", "complete", PC.architecture, at=1090.0, is_proven=True)
@@ -212,11 +212,11 @@ def test_only_so_many_machines(lab: Lab) -> None:
     assert [lab.adaptation.tried(mac) is not None for mac in macs] == [False, True, True, True]
 
 
-def test_only_what_was_moved_is_kept(lab: Lab) -> None:
+async def test_only_what_was_moved_is_kept(lab: Lab) -> None:
     """Nothing is written of machines that boot as all do."""
     lab.discover()
     lab.adaptation.fetched(PC.mac)
-    lab.adaptation.keep()
+    await lab.adaptation.keep()
     assert not (lab.root / ".rootwire" / FILE).exists()
 
 
@@ -225,7 +225,7 @@ def test_spoilt_memory(text: str, tmp_path: Path) -> None:
     """It is as none, and said."""
     (tmp_path / ".rootwire").mkdir()
     (tmp_path / ".rootwire" / FILE).write_text(text)
-    assert FlowMemory(tmp_path).load() == {}
+    assert FlowMemory(tmp_path).recall({}) == {}
 
 
 def test_tree_that_cannot_be_written_to(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_tree_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / ".rootwire").write_text("in the way")
     memory = FlowMemory(tmp_path)
     for _ in range(2):
-        memory.save({PC.mac: Tried("binl", "complete", 7)})
+        memory.remember({PC.mac: Tried("binl", "complete", 7)})
     assert (tmp_path / ".rootwire").read_text() == "in the way"
 
 

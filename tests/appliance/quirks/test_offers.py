@@ -116,7 +116,7 @@ def test_refusal_of_the_plan_for_one_flow(request_: BootRequest) -> None:
 def test_flow_that_was_tried(tmp_path: Path) -> None:
     """The next one is offered, and what had a say; port 4011 answers by the same without counting."""
     memory = FlowMemory(tmp_path)
-    memory.save({PC.mac: Tried("menu", "complete", PC.architecture)})
+    memory.remember({PC.mac: Tried("menu", "complete", PC.architecture)})
     adaptation = Adaptation(QuirkSettings(), clock=lambda: 0.0, memory=memory)
     plan = heed_quirks(lambda asked: SNPONLY, Quirks(QuirkSettings()), adaptation)
     for request in (PC, replace(PC, via="4011")):
@@ -128,7 +128,7 @@ def test_flow_that_was_tried(tmp_path: Path) -> None:
 def test_no_flow_was_taken_up(tmp_path: Path) -> None:
     """That is told where the machine's story is."""
     memory = FlowMemory(tmp_path)
-    memory.save({PC.mac: Tried("complete", "complete", PC.architecture, is_exhausted=True)})
+    memory.remember({PC.mac: Tried("complete", "complete", PC.architecture, is_exhausted=True)})
     adaptation = Adaptation(QuirkSettings(), clock=lambda: 0.0, memory=memory)
     found = heed_quirks(lambda asked: SNPONLY, Quirks(QuirkSettings()), adaptation)(PC)
     assert found == replace(SNPONLY, quirk="adaptive: no flow taken up")
