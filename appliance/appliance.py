@@ -49,6 +49,7 @@ from appliance.tree import Tree
 from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
 from protocols.arp.endpoint import ArpListener
 from protocols.dhcp.endpoint import DhcpEvent, DhcpLimits, ProxyDhcpServer
+from protocols.dhcp.offer import Plan
 from protocols.http.endpoint import HttpLimits, HttpServer
 from protocols.nbd.endpoint import ExportClosed, NbdEvent, NbdLimits, NbdServer
 from protocols.tftp.endpoint import TftpEvent, TftpLimits, TftpServer
@@ -117,7 +118,9 @@ class Appliance:
         self.adaptation = Adaptation(config.quirks, clock=time.time, memory=FlowMemory(root))
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits), on_step=self._on_step)
         self._make_heat(BootLists(root / STATE / "boots"))
-        self._make_services(root, Uploads(root, config.limits_for("uploads", UploadLimits)))
+        self._make_disks(config.state or root / STATE)
+        plan = self._make_discovery()
+        self._make_transfers(Uploads(root, config.limits_for("uploads", UploadLimits)), plan)
 
     def _make_heat(self, lists: BootLists) -> None:
         limits = self._config.limits_for
@@ -128,23 +131,34 @@ class Appliance:
             on_recorded=self.prefetcher.learn,
         )
 
-    def _make_services(self, root: Path, uploads: Uploads) -> None:
-        limits = self._config.limits_for
+    def _make_disks(self, state: Path) -> None:
+        """Roots that are block devices, and the disks of machines' own beside them."""
         self.aoe = AoeServer(
             report=self._on_aoe,
             trace_reads=self._trace_target,
-            limits=limits("aoe", AoeLimits),
+            limits=self._config.limits_for("aoe", AoeLimits),
             pumps=self._config.pumps,
         )
         self.exports = ExportService(
             self._config,
-            self._config.state or root / STATE,
+            state,
             aoe=self.aoe,
             connections=lambda: self.nbd.connections(),
             mac_of=self._mac_of,
             image=self._image,
             boots_over_aoe=self._boots_over_aoe,
         )
+        self.nbd = NbdServer(
+            find=self._find_export,
+            names=self._export_names,
+            report=self._on_nbd,
+            trace_reads=self._trace_export,
+            limits=self._config.limits_for("nbd", NbdLimits),
+            pumps=self._config.pumps,
+        )
+
+    def _make_discovery(self) -> Plan:
+        """What hears of machines first; returns what each is offered before quirks are heeded."""
         self.story = Story(
             self.timeline,
             menu=lambda: self.keeper.menu,
@@ -162,8 +176,12 @@ class Appliance:
         self.dhcp = ProxyDhcpServer(
             plan=heed_quirks(plan, self.quirks, self.adaptation),
             report=self._on_dhcp,
-            limits=limits("dhcp", DhcpLimits),
+            limits=self._config.limits_for("dhcp", DhcpLimits),
         )
+        return plan
+
+    def _make_transfers(self, uploads: Uploads, plan: Plan) -> None:
+        limits = self._config.limits_for
         self.ceiling = Ceiling(
             limits("tftp", TftpLimits).ceilings(),
             timeline=self.timeline,
@@ -176,14 +194,6 @@ class Appliance:
             report=self._on_tftp,
             limits=limits("tftp", TftpLimits),
             ceilings=self.ceiling,
-            pumps=self._config.pumps,
-        )
-        self.nbd = NbdServer(
-            find=self._find_export,
-            names=self._export_names,
-            report=self._on_nbd,
-            trace_reads=self._trace_export,
-            limits=limits("nbd", NbdLimits),
             pumps=self._config.pumps,
         )
         self.http = HttpServer(

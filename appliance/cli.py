@@ -51,6 +51,12 @@ FOUND = 1  # exit status of a check that found errors
 DEFAULT_ROOT = Path("/srv/netboot")  # of the boot tree, as the README has it
 MISTAKE = 2  # exit status for what the operator can mend
 
+SocketOption = Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")]
+UrlOption = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
+
 app = typer.Typer(
     name="rootwire",
     help="A network boot appliance: machines without disks boot from this box.",
@@ -117,11 +123,9 @@ def serve(
 def status(
     machine: Annotated[str | None, typer.Argument(metavar="[MAC]", help="One machine, step by step.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until interrupted.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
-    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
-    ] = None,
+    json: JsonOption = False,
+    socket: SocketOption = DEFAULT_SOCKET,
+    url: UrlOption = None,
 ) -> None:
     """Print the boot timeline."""
     asyncio.run(show_status(machine, watch=watch, as_json=json, socket=socket, url=url))
@@ -134,11 +138,9 @@ def explain(
         str | None,
         typer.Option(metavar="NAME|N", help="Its firmware: bios, x64, arm64, x64-http, ... or a number of option 93."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
-    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
-    ] = None,
+    json: JsonOption = False,
+    socket: SocketOption = DEFAULT_SOCKET,
+    url: UrlOption = None,
 ) -> None:
     """Say what a machine would be offered."""
     asyncio.run(show_explanation(who, arch=arch, as_json=json, socket=socket, url=url))
@@ -220,11 +222,9 @@ def show_inside(
 
 @app.command(help=MACHINES_EXAMPLES)
 def machines(
-    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
-    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
-    ] = None,
+    json: JsonOption = False,
+    socket: SocketOption = DEFAULT_SOCKET,
+    url: UrlOption = None,
 ) -> None:
     """List machines that registered."""
     asyncio.run(show_registrations(as_json=json, socket=socket, url=url))
@@ -234,7 +234,7 @@ def machines(
 def enroll(
     mac: Annotated[str, typer.Argument(metavar="MAC", help="The machine.", show_default=False)],
     group: Annotated[str | None, typer.Option("--group", "-g", metavar="NAME", help="Its group from now on.")] = None,
-    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
+    socket: SocketOption = DEFAULT_SOCKET,
 ) -> None:
     """Answer a machine that registered."""
     name = asyncio.run(enroll_machine(mac, group, socket))
@@ -279,14 +279,12 @@ def heat(
     client: Annotated[
         str | None, typer.Option(metavar="MAC", help="Boots of this machine only. Default: of all, together.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
+    json: JsonOption = False,
     sort_file: Annotated[
         Path | None, typer.Option("--sort-file", metavar="FILE", help="Write the order for mksquashfs -sort.")
     ] = None,
-    socket: Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")] = DEFAULT_SOCKET,
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
-    ] = None,
+    socket: SocketOption = DEFAULT_SOCKET,
+    url: UrlOption = None,
 ) -> None:
     """Print what boots read of an image."""
     asyncio.run(show_heat(image, client=client, as_json=json, sort_file=sort_file, socket=socket, url=url))
@@ -297,17 +295,14 @@ app.add_typer(exports_app, name="exports")
 
 WhoArgument = Annotated[str, typer.Argument(metavar="MAC|NAME", help="A machine, or one export.", show_default=False)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Even while it is open: its machine gets errors.")]
-SocketOption = Annotated[Path, typer.Option(metavar="PATH", help="The appliance's API socket.")]
 
 
 @exports_app.callback()
 def exports(
     context: typer.Context,
-    json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
+    json: JsonOption = False,
     socket: SocketOption = DEFAULT_SOCKET,
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask over the network instead, as http://192.168.0.2")
-    ] = None,
+    url: UrlOption = None,
 ) -> None:
     """List machines' disks."""
     if context.invoked_subcommand is None:
