@@ -15,6 +15,7 @@ from errno import ENOSPC
 from pathlib import Path
 
 from appliance.errors import OperatorError
+from storage.layerfile import sync_folder
 
 PREFIX = ".import-"  # names with a dot are no images
 RESERVE = 64 << 20  # bytes of the file system that are left free: the box itself has to write as well
@@ -93,14 +94,7 @@ class Staging:
         """
         for staged, name in files:
             staged.path.rename(self._folder / name)
-            self._settle()
-
-    def _settle(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            sync_folder(self._folder)
 
     def _require_room(self, name: str, size: int) -> None:
         free = shutil.disk_usage(self._folder).free
