@@ -65,14 +65,21 @@ class MessageType(IntEnum):
 
 
 class Option(IntEnum):
-    """The options a ProxyDHCP server reads or writes."""
+    """The options that are read or written here."""
 
     PAD = 0
+    SUBNET_MASK = 1
+    ROUTER = 3
+    DNS = 6
+    HOST_NAME = 12
+    DOMAIN = 15
     VENDOR_SPECIFIC = 43
     REQUESTED_ADDRESS = 50
+    LEASE_TIME = 51
     MESSAGE_TYPE = 53
     SERVER_ID = 54
     REQUESTED_OPTIONS = 55
+    MESSAGE = 56
     MAX_MESSAGE_SIZE = 57
     VENDOR_CLASS = 60
     CLIENT_ID = 61
