@@ -9,7 +9,11 @@ from typing import Any
 from protocols.dhcp.leasing.client import KEY_MOST, NAME_MOST
 
 LINE_MOST = 1024  # bytes; the longest that is written has a third
-_FIELDS = {"address": str, "client": str, "name": str, "state": str, "since": (int, float), "until": (int, float)}
+_NUMBER = (int, float)
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("address", "client", "name", "state"), str),
+    **dict.fromkeys(("since", "until"), _NUMBER),
+}
 
 
 class LeaseState(StrEnum):
