@@ -26,9 +26,11 @@ PACKET_FANOUT_FLAG_UNIQUEID = 0x2000  # the kernel finds a number for the group
 SKF_LL_OFF = 0xFFE00000  # where a filter finds the frame's own header
 LOAD_WORD, MULTIPLY, SHIFT_RIGHT, RETURN_A = 0x20, 0x24, 0x74, 0x16  # BPF_LD|BPF_W|BPF_ABS, BPF_ALU|..., BPF_RET|BPF_A
 
+Program = list[tuple[int, int, int, int]]  # classic BPF: code, jump if true, jump if false, operand
+
 # Which socket of a group a frame goes to: by the last four bytes of its sender, mixed (Knuth's multiplicative hash),
 # since machines bought together have MACs in a row, and often of one parity. The kernel takes it modulo the group.
-BY_SOURCE = [
+BY_SOURCE: Program = [
     (LOAD_WORD, 0, 0, SKF_LL_OFF + 8),
     (MULTIPLY, 0, 0, 2654435761),
     (SHIFT_RIGHT, 0, 0, 16),
@@ -38,7 +40,7 @@ BY_SOURCE = [
 # Only frames to this host, to everyone or to a group pass. PACKET_OTHERHOST stays outside: what a promiscuous port
 # (tcpdump, a bridge) picks up for others, and frames with a VLAN tag that no interface of ours has, which the kernel
 # hands to the parent interface untagged but marked so (net/core/dev.c, __netif_receive_skb_core): quirks A-7.
-FOR_US_ONLY = [
+FOR_US_ONLY: Program = [
     (LOAD_BYTE, 0, 0, SKF_AD_PKTTYPE),
     (JUMP_IF_GREATER, 1, 0, socket.PACKET_MULTICAST),
     (RETURN, 0, 0, 0xFFFFFFFF),
@@ -69,15 +71,16 @@ def is_station(address: bytes) -> bool:
     return not address[0] & 1 and any(address)
 
 
-def packet_socket(interface: str, ethertype: int) -> socket.socket:
+def packet_socket(interface: str, ethertype: int, program: Program = FOR_US_ONLY) -> socket.socket:
     """A non-blocking raw socket that sees whole frames of one ethertype, addressed to us, on one interface.
 
     It never sees frames this machine sends: the kernel shows those to sockets of all ethertypes only.
+    `program` is for one that takes fewer frames yet: it has to refuse those for others, too.
     Needs CAP_NET_RAW. Raises: OSError as socket and bind do (EPERM, ENODEV).
     """
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
     try:
-        attach_filter(sock, FOR_US_ONLY)  # before bind, so that no frame slips past it
+        attach_filter(sock, program)  # before bind, so that no frame slips past it
         enlarge_buffers(sock)
         sock.bind((interface, ethertype))
     except OSError:
@@ -86,12 +89,12 @@ def packet_socket(interface: str, ethertype: int) -> socket.socket:
     return sock
 
 
-def attach_filter(sock: socket.socket, program: list[tuple[int, int, int, int]]) -> None:
+def attach_filter(sock: socket.socket, program: Program) -> None:
     """Give a socket a classic BPF program of (code, jump if true, jump if false, operand)."""
     set_program(sock, socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
-def set_program(sock: socket.socket, level: int, option: int, program: list[tuple[int, int, int, int]]) -> None:
+def set_program(sock: socket.socket, level: int, option: int, program: Program) -> None:
     """Set a socket option that takes a classic BPF program."""
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     held = ctypes.create_string_buffer(code)  # setsockopt copies it; it has to live until then

@@ -12,7 +12,7 @@ import structlog
 from pyroute2 import AsyncIPRoute
 from typing_extensions import Buffer
 
-from protocols.ethernet import packet_socket
+from protocols.ethernet import FOR_US_ONLY, Program, packet_socket
 
 RTMGRP_LINK = 1  # linux/rtnetlink.h: the netlink group of link events
 # linux/if.h. RUNNING comes after LOWER_UP (carrier), by a worker of the kernel that may be a second late: only then
@@ -48,6 +48,7 @@ class PacketPort:
         on_link: Callable[[Link], None],
         counts: Counter[str],
         frames_per_wake: int = FRAMES_PER_WAKE,
+        program: Program = FOR_US_ONLY,
     ) -> None:
         """`on_frame` gets each frame, valid only during the call; `on_link` the link each time it is up and differs.
 
@@ -58,6 +59,7 @@ class PacketPort:
         self._on_link = on_link
         self._counts = counts
         self._frames_per_wake = frames_per_wake
+        self._program = program
         self._buffer = memoryview(bytearray(LARGEST_FRAME))
         self._routes: AsyncIPRoute | None = None
         self._socket: socket.socket | None = None
@@ -71,7 +73,7 @@ class PacketPort:
             link = await find_link(self._routes, interface)
             if link is None:
                 raise OSError(errno.ENODEV, f"there is no interface named {interface}")
-            self._socket = packet_socket(interface, self._received)
+            self._socket = packet_socket(interface, self._received, self._program)
         except OSError:
             self.close()
             raise

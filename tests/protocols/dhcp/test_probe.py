@@ -2,8 +2,9 @@
 
 import pytest
 
+from protocols.dhcp.ipv4 import IP, UDP, Datagram, build_datagram, parse_datagram
 from protocols.dhcp.offer import Offer
-from protocols.dhcp.probe import IP, UDP, HeardOffer, build_probe, checksum, parse_offer
+from protocols.dhcp.probe import HeardOffer, build_probe, parse_offer
 from protocols.dhcp.request import Architecture
 from protocols.dhcp.session import answer
 from protocols.dhcp.wire import MessageType, Op, Option, Packet, build_packet, parse_packet
@@ -16,11 +17,9 @@ BOX, ROUTER = "10.77.0.2", "10.77.0.1"
 PROBE = build_probe(CHADDR, XID, Architecture.X64_UEFI)
 
 
-def in_ip(payload: bytes, ports: tuple[int, int] = (67, 68), *, size: int | None = None) -> bytes:
+def in_ip(payload: bytes, ports: tuple[int, int] = (67, 68)) -> bytes:
     """A reply from the router as it lies on the wire."""
-    udp = UDP.pack(*ports, UDP.size + len(payload) if size is None else size, 0)
-    ends = (bytes((10, 77, 0, 1)), b"\xff" * 4)
-    return IP.pack(0x45, 0, IP.size + len(udp) + len(payload), 0, 0, 64, 17, 0, *ends) + udp + payload
+    return build_datagram(Datagram((ROUTER, ports[0]), ("255.255.255.255", ports[1]), payload))
 
 
 def reply(kind: MessageType = MessageType.OFFER, xid: int = XID, op: Op = Op.REPLY, **options: bytes) -> bytes:
@@ -42,11 +41,9 @@ def test_probe_is_answered() -> None:
     )
 
 
-def test_probes_ip_header() -> None:
-    """A right checksum comes to nothing when summed again; the lengths are the packet's."""
-    assert checksum(PROBE[: IP.size]) == 0
-    assert int.from_bytes(PROBE[2:4], "big") == len(PROBE)
-    assert UDP.unpack_from(PROBE, IP.size) == (68, 67, len(PROBE) - IP.size, 0)
+def test_probes_ends() -> None:
+    """From a machine without an address, to everyone."""
+    assert parse_datagram(PROBE) == Datagram(("0.0.0.0", 68), ("255.255.255.255", 67), PROBE[IP.size + UDP.size :])
 
 
 def test_offer() -> None:
@@ -67,22 +64,15 @@ def test_offer() -> None:
         in_ip(reply(xid=1)),
         in_ip(reply(op=Op.REQUEST)),
         in_ip(reply(), (67, 67)),
-        b"\x60" + in_ip(reply())[1:],
-        b"\x41" + in_ip(reply())[1:],
-        in_ip(reply())[:9] + b"\6" + in_ip(reply())[10:],
-        in_ip(reply())[:6] + b"\x20\0" + in_ip(reply())[8:],
     ],
 )
 def test_other_packets(data: bytes) -> None:
-    """Nothing, a client, an ACK, another's offer, IPv6, TCP, fragments: not ours, and not malformed."""
+    """Nothing, a client, an ACK, another's offer, a server that speaks to a relay: not ours, and not malformed."""
     assert parse_offer(data, XIDS) is None
 
 
-@pytest.mark.parametrize(
-    "data",
-    [in_ip(b"short"), in_ip(reply(), size=7), in_ip(reply(), size=4000), b"\x4f" + in_ip(b"")[1:]],
-)
+@pytest.mark.parametrize("data", [in_ip(b"short"), in_ip(reply())[:-1]])
 def test_malformed(data: bytes) -> None:
-    """No DHCP, and lengths that lie."""
+    """No DHCP, and not all of it."""
     with pytest.raises(WireError):
         parse_offer(data, XIDS)
