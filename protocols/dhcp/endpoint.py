@@ -3,21 +3,23 @@
 Each port has two sockets. One is bound to our own address: it hears what is sent to us alone, and every reply leaves
 through it, so that replies carry the right source address and port (quirks D-21, B-1, B-4). The other is bound to
 255.255.255.255 and hears broadcasts. Both are tied to the interface and share their port with nobody: another boot
-server on it is found at start (EADDRINUSE), not by boots that fail now and then.
+server on it is found at start (EADDRINUSE), not by boots that fail now and then. Port 67 alone may be another
+program's, a DHCP server's on this very host: it is captured then (channel.py).
 """
 
 import asyncio
+import errno
 import socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, Protocol, cast
 
 import structlog
 from asyncio_dgram import from_socket
-from asyncio_dgram.aio import DatagramServer
 
 from protocols.datagram import udp_socket
+from protocols.dhcp.channel import CapturedPort
 from protocols.dhcp.offer import Flow, MenuItem, Offer, Plan, Refusal
 from protocols.dhcp.reply import EVERYONE
 from protocols.dhcp.request import Architecture, BootRequest, IpxeFeature, Via
@@ -38,6 +40,7 @@ __all__ = [
     "Architecture",
     "BootRequest",
     "BootServerAsked",
+    "Capture",
     "DhcpEvent",
     "DhcpLimits",
     "Discovered",
@@ -57,6 +60,10 @@ __all__ = [
 PROXY_PORT = 67
 BOOT_SERVER_PORT = 4011  # PXE 2.1 §2.2.3
 
+# Whether port 67 is captured, and so left to another program: where that holds it, in any case (it may be started
+# later), or never.
+Capture = Literal["auto", "always", "never"]
+
 
 @dataclass(frozen=True, slots=True)
 class DhcpLimits:
@@ -66,13 +73,27 @@ class DhcpLimits:
     http_machines: int = 4096  # logged once as wanting HTTP boot; past it the oldest is forgotten, and logged again
 
 
+class Stream(Protocol):
+    """What brings datagrams of one port and takes replies: a DatagramServer or a CapturedPort."""
+
+    async def recv(self) -> tuple[bytes, tuple[str, int]]:
+        """The next datagram, and where it came from."""
+
+    async def send(self, data: bytes, addr: tuple[str, int], /) -> None:
+        """Send one datagram."""
+
+    def close(self) -> None:
+        """Close what is behind it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Listener:
     """A socket that is read, and the one of the same port that its replies leave through."""
 
     via: Via
-    stream: DatagramServer
-    replies: DatagramServer
+    stream: Stream
+    replies: Stream
+    port: int
 
 
 class ProxyDhcpServer:
@@ -88,39 +109,54 @@ class ProxyDhcpServer:
         self._limits = limits or DhcpLimits()
         self._address = ""
         self._listeners: list[_Listener] = []
+        self._captured: CapturedPort | None = None
         self._http_machines: dict[str, None] = {}  # in the order of their first request
         self._tasks: asyncio.TaskGroup | None = None
         self._repeating = 0
         self._log = structlog.get_logger().bind(protocol="dhcp")
         self.counts: Counter[str] = Counter()
 
-    async def bind(
-        self, interface: str, address: str, *, port: int = PROXY_PORT, boot_server_port: int = BOOT_SERVER_PORT
-    ) -> None:
-        """Open all four sockets on `interface`, whose own IPv4 address is `address`; ports of 0 take any free one.
+    async def bind(self, interface: str, address: str, *, port: int = PROXY_PORT, capture: Capture = "never") -> None:
+        """Open ProxyDHCP's port on `interface`, whose own IPv4 address is `address`; 0 takes any free port.
 
         Raises: OSError as socket, setsockopt and bind do (EADDRINUSE, EACCES, ENODEV, EADDRNOTAVAIL); nothing
         stays open then.
         """
         self._address = address
-        try:
-            await self._listen("67", interface, address, port)
-            await self._listen("4011", interface, address, boot_server_port)
-        except OSError:
-            self.close()
-            raise
+        if capture != "always":
+            try:
+                return await self._listen("67", interface, port)
+            except OSError as failure:
+                if capture == "never" or failure.errno != errno.EADDRINUSE:
+                    raise
+        captured = CapturedPort(address, port, self.counts)
+        await captured.bind(interface)
+        self._captured = captured
+        self._listeners.append(_Listener("67", captured, captured, port))
+
+    async def bind_boot_server(self, interface: str, address: str, *, port: int = BOOT_SERVER_PORT) -> None:
+        """Open the boot server's port as well. Raises: OSError as `bind` does; nothing at all stays open then."""
+        self._address = address
+        await self._listen("4011", interface, port)
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether port 67 is another program's, and heard by a packet socket."""
+        return self._captured is not None
 
     @property
     def ports(self) -> tuple[int, int]:
-        """The ports bound: ProxyDHCP's and the boot server's."""
-        proxy, boot_server = (each.replies.sockname[1] for each in self._listeners if each.stream is each.replies)
-        return proxy, boot_server
+        """The ports served: ProxyDHCP's and the boot server's."""
+        ports = {listener.via: listener.port for listener in self._listeners}
+        return ports["67"], ports["4011"]
 
     async def run(self) -> None:
         """Serve until cancelled, then close the sockets."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                if self._captured is not None:
+                    tasks.create_task(self._captured.run())
                 for listener in self._listeners:
                     tasks.create_task(self._serve(listener))
         finally:
@@ -132,11 +168,17 @@ class ProxyDhcpServer:
             listener.stream.close()
         self._listeners = []
 
-    async def _listen(self, via: Via, interface: str, address: str, port: int) -> None:
-        own = await _open(udp_socket(address, port, interface=interface, broadcast=True))
-        self._listeners.append(_Listener(via, own, own))
-        everyone = await _open(udp_socket(EVERYONE, own.sockname[1], interface=interface))
-        self._listeners.append(_Listener(via, everyone, own))
+    async def _listen(self, via: Via, interface: str, port: int) -> None:
+        """Open both sockets of a port; an OSError leaves none open, of other ports neither."""
+        try:
+            sock = udp_socket(self._address, port, interface=interface, broadcast=True)
+            own, number = await _open(sock), sock.getsockname()[1]
+            self._listeners.append(_Listener(via, own, own, number))
+            everyone = await _open(udp_socket(EVERYONE, number, interface=interface))
+            self._listeners.append(_Listener(via, everyone, own, number))
+        except OSError:
+            self.close()
+            raise
 
     async def _serve(self, listener: _Listener) -> None:
         while True:
@@ -145,7 +187,7 @@ class ProxyDhcpServer:
             except OSError:  # of an earlier reply: an interface that went down, a client that left
                 self.counts["socket_errors"] += 1
                 continue
-            await self._on_datagram(listener, datagram, cast(tuple[str, int], source))  # it is an IPv4 socket
+            await self._on_datagram(listener, datagram, source)
 
     async def _on_datagram(self, listener: _Listener, datagram: bytes, source: tuple[str, int]) -> None:
         try:
@@ -163,7 +205,7 @@ class ProxyDhcpServer:
                 self._note_http_client(event)
             self._report(event)
 
-    async def _send(self, stream: DatagramServer, reply: Answer) -> None:
+    async def _send(self, stream: Stream, reply: Answer) -> None:
         """Send a reply; errors of earlier ones, which the stream raises in its place, are counted and passed by."""
         while True:
             try:
@@ -173,12 +215,12 @@ class ProxyDhcpServer:
                 continue
             return
 
-    def _repeat(self, stream: DatagramServer, reply: Answer) -> None:
+    def _repeat(self, stream: Stream, reply: Answer) -> None:
         if reply.repeats and self._tasks is not None and self._repeating < self._limits.repeating:
             self._repeating += 1
             self._tasks.create_task(self._send_copies(stream, reply))
 
-    async def _send_copies(self, stream: DatagramServer, reply: Answer) -> None:
+    async def _send_copies(self, stream: Stream, reply: Answer) -> None:
         try:
             for pause in reply.repeats:
                 await asyncio.sleep(pause)
@@ -198,5 +240,5 @@ class ProxyDhcpServer:
         self._log.info("http_boot_ignored", mac=request.mac, vendor_class=request.vendor_class, reason=event.reason)
 
 
-async def _open(sock: socket.socket) -> DatagramServer:
-    return cast(DatagramServer, await from_socket(sock))  # which it is: the socket is connected to nobody
+async def _open(sock: socket.socket) -> Stream:
+    return cast(Stream, await from_socket(sock))  # whose ends are of IPv4, as the socket is, and which has no peer

@@ -15,6 +15,7 @@ from protocols.datagram import udp_socket
 from protocols.dhcp.endpoint import (
     BootRequest,
     BootServerAsked,
+    Capture,
     DhcpEvent,
     DhcpLimits,
     HttpBootAsked,
@@ -94,7 +95,8 @@ def reported() -> Reported:
 async def on_loopback(reported: Reported) -> AsyncIterator[ProxyDhcpServer]:
     """A server on free ports of the loopback interface."""
     server = ProxyDhcpServer(plan=plan, report=reported, limits=DhcpLimits(http_machines=2))
-    await server.bind("lo", LOOPBACK, port=0, boot_server_port=0)
+    await server.bind("lo", LOOPBACK, port=0)
+    await server.bind_boot_server("lo", LOOPBACK, port=0)
     async with running(server):
         yield server
 
@@ -158,8 +160,9 @@ async def test_port_in_use_leaves_nothing_open() -> None:
     with udp_socket("0.0.0.0", 0) as other, udp_socket(LOOPBACK, 0) as scout:
         free = scout.getsockname()[1]
         scout.close()
+        await server.bind("lo", LOOPBACK, port=free)
         with pytest.raises(OSError, match="in use") as caught:
-            await server.bind("lo", LOOPBACK, port=free, boot_server_port=other.getsockname()[1])
+            await server.bind_boot_server("lo", LOOPBACK, port=other.getsockname()[1])
     assert caught.value.errno == errno.EADDRINUSE
     await is_free(free)
 
@@ -168,13 +171,14 @@ async def test_unknown_interface() -> None:
     """The system's own error comes through."""
     server = ProxyDhcpServer(plan=plan, report=lambda event: None)
     with pytest.raises(OSError, match="No such device"):
-        await server.bind("no-such-if0", LOOPBACK, port=0, boot_server_port=0)
+        await server.bind("no-such-if0", LOOPBACK, port=0)
 
 
 async def test_ports_are_free_after_the_run(client: socket.socket) -> None:
     """Cancelled, the server closes its sockets."""
     server = ProxyDhcpServer(plan=plan, report=lambda event: None)
-    await server.bind("lo", LOOPBACK, port=0, boot_server_port=0)
+    await server.bind("lo", LOOPBACK, port=0)
+    await server.bind_boot_server("lo", LOOPBACK, port=0)
     ports = server.ports
     async with running(server):
         await send(client, datagram(MessageType.REQUEST), ports[1])
@@ -201,6 +205,7 @@ async def on_lan(lan: Lan, reported: Reported, limits: DhcpLimits | None = None)
     server = ProxyDhcpServer(plan=plan, report=reported, limits=limits)
     with inside(lan.box):
         await server.bind("eth0", BOX)
+        await server.bind_boot_server("eth0", BOX)
     async with running(server):
         yield server
 
@@ -336,3 +341,30 @@ async def test_another_dhcp_server_on_the_box(lan: Lan) -> None:
         other = udp_socket("0.0.0.0", SERVER_PORT)
         with other, pytest.raises(OSError, match="in use"):
             await server.bind("eth0", BOX)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("capture", ["auto", "always"])
+async def test_captured_port(lan: Lan, reported: Reported, capture: Capture) -> None:
+    """Beside a server that holds port 67, or leaving it to one: both hear, and we answer from it all the same."""
+    server = ProxyDhcpServer(plan=plan, report=reported)
+    with inside(lan.box):
+        other = udp_socket("0.0.0.0", SERVER_PORT)
+        await server.bind("eth0", BOX, capture=capture)
+    with other:
+        async with running(server):
+            with machine_socket(lan.host("machine")) as machine:
+                await broadcast(machine, datagram(MessageType.DISCOVER))
+                offer, source = await receive(machine)
+            heard, _ = await receive(other)
+    assert (offer.xid, offer.file, source) == (1, b"loader.bin", (BOX, SERVER_PORT))
+    assert heard.xid == 1
+    assert server.is_captured
+    assert server.counts == {"offers": 1}
+
+
+async def test_capture_of_no_interface() -> None:
+    """The system's own error comes through here, too."""
+    server = ProxyDhcpServer(plan=plan, report=lambda event: None)
+    with pytest.raises(OSError, match="no interface named no-such-if0"):
+        await server.bind("no-such-if0", LOOPBACK, capture="always")

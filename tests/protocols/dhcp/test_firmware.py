@@ -113,6 +113,7 @@ async def serving(lan: Lan, offer: Offer, events: list[DhcpEvent]) -> AsyncItera
     server = ProxyDhcpServer(plan=lambda request: offer, report=events.append)
     with inside(lan.box):
         await server.bind("eth0", BOX)
+        await server.bind_boot_server("eth0", BOX)
     async with background(asyncio.ensure_future(server.run())):
         yield
 
