@@ -201,7 +201,7 @@ class Appliance:
             open_write=uploads.open_write,
             report=self.story.on_http,
             routes=[
-                *routes(self.timeline, self.counters, self.about(), self.images, self.refused),
+                *routes(self.timeline, self.counters, self.about(), self.images, self.refused, self.notes),
                 *HeatMaps(self.catalog, self.recorder).routes(),
                 *self.exports.routes(),
                 *Registrations(self.members, self.tree.answers).routes(),
@@ -234,6 +234,13 @@ class Appliance:
         """Which KIWI configurations are withheld, and why."""
         return [report_refused(finding) for finding in self.tree.refused_configs()]
 
+    def notes(self) -> list[str]:
+        """What an operator should know of this appliance, a line each."""
+        if not self.dhcp.is_captured:
+            return []
+        holder = host.port_holder("udp", 67) or "a program that is started later"
+        return [f"UDP port 67 is left to {holder}: machines are heard by a packet socket beside it"]
+
     def about(self) -> Mapping[str, str]:
         """What this appliance serves, for the API."""
         return {"interface": self._interface, "address": self._address}
@@ -243,8 +250,10 @@ class Appliance:
         address, interface = self._address, self._interface
         with contextlib.ExitStack() as opened:
             with host.binding("ProxyDHCP", "udp", address, 67):
-                await self.dhcp.bind(interface, address)
+                await self.dhcp.bind(interface, address, capture=self._config.capture)
                 opened.callback(self.dhcp.close)
+            with host.binding("PXE boot server", "udp", address, 4011):
+                await self.dhcp.bind_boot_server(interface, address)
             with host.binding("TFTP", "udp", address, 69):
                 await self.tftp.bind(address, interface=interface)
                 opened.callback(self.tftp.close)

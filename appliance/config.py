@@ -28,7 +28,7 @@ from appliance.quirks.model import Effects, QuirkSettings
 from appliance.section import GroupName, MacPrefix, MacText, Section
 from appliance.timeline.timeline import TimelineLimits
 from protocols.aoe.endpoint import AoeLimits
-from protocols.dhcp.endpoint import DhcpLimits
+from protocols.dhcp.endpoint import Capture, DhcpLimits
 from protocols.http.endpoint import HttpLimits
 from protocols.nbd.endpoint import NbdLimits
 from protocols.tftp.endpoint import TftpLimits
@@ -171,6 +171,7 @@ class Config(Section):
     state: Path | None = None  # where machines' writes are kept; None: in the boot tree, under .rootwire
     socket: Path = DEFAULT_SOCKET
     pumps: Annotated[int, Field(ge=1, le=MOST_PUMPS)] = 1  # threads that each bulk protocol is served by
+    capture: Capture = "auto"  # whether port 67 is left to a DHCP server of this host, and heard by a packet socket
     prefetch: bool = True  # whether what boots read is brought into memory ahead of the next one
     boot: BootSettings = BootSettings()
     machines: dict[MacText, MachineSettings] = Field(default_factory=dict)

@@ -39,6 +39,8 @@ async def serve(config: Config) -> None:
 def announce(appliance: Appliance, root: Path, interface: str, address: str) -> None:
     """Say what is served, and what is missing, once at the start."""
     log.info("appliance_started", interface=interface, address=address, root=str(root), images=len(appliance.catalog))
+    for note in appliance.notes():
+        log.info("port_captured", port=67, note=note)
     for entry in appliance.catalog:
         log.info("image_served", image=entry.name, format=entry.format, bytes=entry.image.size, target=entry.target)
     for loader, package in missing_loaders():

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.host import PROC, Interface
+from appliance.host import PROC, Interface, port_holder
 from appliance.offers.loaders import SYSTEM
 from protocols.dhcp.probe import HeardOffer
 
+OURSELVES = "rootwire ("  # how port_holder names a rootwire that runs
 NFT_SECONDS = 10.0  # to list the rules; sets of addresses can be large
 EVERYWHERE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # nft is not in every user's path
 
@@ -19,7 +20,7 @@ EVERYWHERE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # n
 class Box:
     """The box, its interface, and what was heard there; `offers` and `rules` are None where we may not look.
 
-    `proc` and `system` stand in for /proc and the system's root in tests.
+    `neighbour` is the program on this box, ourselves aside, that holds port 67. `proc` and `system` stand in for /proc and the system's root in tests.
     """
 
     interface: Interface
@@ -30,6 +31,7 @@ class Box:
     state: Path | None
     offers: tuple[HeardOffer, ...] | None
     rules: tuple[dict[str, Any], ...] | None
+    neighbour: str | None = None
     proc: Path = PROC
     system: Path = SYSTEM
 
@@ -37,6 +39,12 @@ class Box:
         """A setting of the kernel below /proc/sys, by its path there; None where this kernel has none."""
         path = self.proc / "sys" / name
         return int(path.read_text()) if path.exists() else None
+
+
+def find_neighbour() -> str | None:
+    """The program on this box that holds port 67, as "name (pid n)"; None for a rootwire that runs, or nobody."""
+    holder = port_holder("udp", 67)
+    return None if holder is None or holder.startswith(OURSELVES) else holder
 
 
 def list_rules() -> tuple[dict[str, Any], ...] | None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from appliance import host
 from appliance.config import Config
-from appliance.doctor.box import Box, list_rules
+from appliance.doctor.box import Box, find_neighbour, list_rules
 from appliance.doctor.finding import Finding, Level
 from appliance.doctor.firewall import check_firewall
 from appliance.doctor.hearing import LISTEN_SECONDS, hear_offers
@@ -78,6 +78,7 @@ async def examine(config: Config) -> Box:
         state=config.state or (root / STATE if root else None),
         offers=await hear_offers(interface.name, interface.mac) if can_hear else (),
         rules=list_rules(),
+        neighbour=find_neighbour(),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from appliance.doctor.box import Box
+from appliance.doctor.box import OURSELVES, Box
 from appliance.doctor.finding import Finding, error, ok
 from appliance.host import port_holder
 from protocols.datagram import udp_socket
@@ -15,7 +15,7 @@ from protocols.ethernet import packet_socket
 
 SUBJECT = "ports"
 ETH_P_AOE = 0x88A2
-OURSELVES = "rootwire ("  # how port_holder names a rootwire that runs
+CAPTURED = 67  # is heard all the same where another program has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,9 @@ def check_ports(box: Box) -> Iterator[Finding]:
             holder = port_holder(port.transport, port.number) if failure.errno == errno.EADDRINUSE else None
             if holder and holder.startswith(OURSELVES):
                 ours.append(port)
+            elif port.number == CAPTURED and failure.errno == errno.EADDRINUSE:
+                who = holder or "another program"
+                yield ok(SUBJECT, f"{port} is held by {who}: machines are heard by a packet socket beside it")
             else:
                 yield _taken(port, holder, failure)
         else:

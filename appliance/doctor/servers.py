@@ -18,7 +18,9 @@ def check_servers(box: Box) -> Iterator[Finding]:
         return
     others = [offer for offer in box.offers if offer.server != box.address]
     givers = sorted({offer.server for offer in others if offer.address != NO_ADDRESS})
-    if not givers:
+    if not givers and box.neighbour:
+        yield ok(SUBJECT, f"{box.neighbour} on this box holds port 67; whether it gives addresses can't be heard here")
+    elif not givers:
         yield warning(
             SUBJECT,
             f"none gives addresses on {box.interface.name}: machines cannot boot without one",

@@ -27,6 +27,7 @@ SLICE = 32  # machines reported in one go: about 4 ms, in which no packet is ans
 
 Counters = Callable[[], Mapping[str, Mapping[str, int]]]
 Refused = Callable[[], Sequence[RefusedReport]]
+Notes = Callable[[], Sequence[str]]
 Images = Callable[[], Sequence[ImageReport]]
 
 
@@ -36,18 +37,18 @@ def routes(
     about: Mapping[str, str],
     images: Images = list,
     refused: Refused = list,
+    notes: Notes = list,
 ) -> list[web.RouteDef]:
     """The API's routes.
 
     `counters` gives the counts of each protocol at the moment of asking, `images` what there is to say of each image,
-    `refused` which configurations are withheld;
+    `refused` which configurations are withheld, `notes` what to know of the appliance;
     `about` is what the appliance says of itself.
     """
 
     async def get_machines(request: web.Request) -> web.Response:
-        return _answer(
-            await list_machines(timeline, images(), refused(), with_steps=request.query.get("steps") != "no")
-        )
+        with_steps = request.query.get("steps") != "no"
+        return _answer(await list_machines(timeline, images(), refused(), notes(), with_steps=with_steps))
 
     async def get_machine(request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -79,7 +80,12 @@ def routes(
 
 
 async def list_machines(
-    timeline: Timeline, images: Sequence[ImageReport] = (), refused: Sequence[RefusedReport] = (), *, with_steps: bool
+    timeline: Timeline,
+    images: Sequence[ImageReport] = (),
+    refused: Sequence[RefusedReport] = (),
+    notes: Sequence[str] = (),
+    *,
+    with_steps: bool,
 ) -> str:
     """A MachinesReport as JSON text, made in slices between which the event loop serves others."""
     now, factor = timeline.clock(), timeline.limits.patience_factor
@@ -89,9 +95,8 @@ async def list_machines(
         some = machines[start : start + SLICE]
         texts += (_dump(report_machine(machine, now, factor, with_steps=with_steps)) for machine in some)
         await asyncio.sleep(0)
-    return (
-        f'{{"time":{round(now, 3)},"machines":[{",".join(texts)}],"images":{_dump(images)},"refused":{_dump(refused)}}}'
-    )
+    rest = f'"images":{_dump(images)},"refused":{_dump(refused)},"notes":{_dump(notes)}'
+    return f'{{"time":{round(now, 3)},"machines":[{",".join(texts)}],{rest}}}'
 
 
 def find_machine(timeline: Timeline, name: str) -> Machine | None:

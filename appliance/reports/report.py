@@ -101,12 +101,13 @@ class RefusedReport(TypedDict):
 
 
 class MachinesReport(TypedDict):
-    """All machines, ordered by `id`, all images and refused configurations; `time` is the appliance's clock."""
+    """All machines, ordered by `id`, all images, refused configurations, and notes on the appliance; `time` is its clock."""
 
     time: float
     machines: list[MachineReport]
     images: list[ImageReport]
     refused: NotRequired[list[RefusedReport]]
+    notes: NotRequired[list[str]]
 
 
 def report_refused(finding: Finding) -> RefusedReport:

@@ -129,6 +129,7 @@ def machines_view(report: MachinesReport, console: Console, *, height: int | Non
     """
     machines = report["machines"]
     hints = _hints(machines) + _image_notices(report["images"]) + _refusals(report.get("refused", []))
+    hints += [Text(note, style="dim") for note in report.get("notes", [])]
     shown = list(machines)
     if height is not None:
         room = height - 1  # the table's heading

@@ -139,7 +139,7 @@ def test_a_tree_that_may_not_be_read_is_named(tree: Path) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("port", "kind", "service"), [(67, "udp", "ProxyDHCP"), (10809, "tcp", "NBD")])
+@pytest.mark.parametrize(("port", "kind", "service"), [(4011, "udp", "PXE boot server"), (10809, "tcp", "NBD")])
 def test_a_port_in_use_names_service_and_holder(tree: Path, port: int, kind: str, service: str) -> None:
     """In a namespace of its own, where a child process holds the port on every address."""
     script = f"""

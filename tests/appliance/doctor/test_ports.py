@@ -33,11 +33,21 @@ def test_free(loopback: None) -> None:
 @pytest.mark.root
 def test_taken(loopback: None) -> None:
     """Each by whom, UDP and TCP; broadcasts count as well."""
-    with udp_socket("255.255.255.255", 67, interface="lo"), socket.create_server(("127.0.0.1", 80)):
+    with udp_socket("255.255.255.255", 4011, interface="lo"), socket.create_server(("127.0.0.1", 80)):
         found = troubles(list(check_ports(LO)))
     assert [finding.level for finding in found] == [Level.ERROR, Level.ERROR]
-    assert found[0].text.startswith("UDP port 67 (ProxyDHCP) is held by ")
+    assert found[0].text.startswith("UDP port 4011 (PXE boot server) is held by ")
     assert found[1].text.startswith("TCP port 80 (HTTP) is held by ")
+
+
+@pytest.mark.root
+def test_dhcp_server_on_this_box(loopback: None) -> None:
+    """Its port is heard all the same, and that is no trouble."""
+    with udp_socket("0.0.0.0", 67):
+        found = list(check_ports(LO))
+    assert [finding.level for finding in found] == [Level.OK, Level.OK]
+    assert found[0].text.startswith("UDP port 67 (ProxyDHCP) is held by ")
+    assert found[0].text.endswith("machines are heard by a packet socket beside it")
 
 
 @pytest.mark.root

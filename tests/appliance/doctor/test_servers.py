@@ -26,6 +26,13 @@ def test_no_server() -> None:
     assert "none gives addresses on eth0" in finding.text
 
 
+def test_server_on_this_box() -> None:
+    """It does not hear what this box sends, so its silence means nothing."""
+    finding = only(list(check_servers(make_box(offers=(), neighbour="dnsmasq (pid 812)"))))
+    assert finding.level is Level.OK
+    assert "dnsmasq (pid 812) on this box" in finding.text
+
+
 def test_no_right_to_listen() -> None:
     """Not the same as having heard nothing."""
     assert only(list(check_servers(make_box(offers=None)))).level is Level.ERROR

@@ -52,6 +52,7 @@ async def test_no_machines(client: Client) -> None:
         "machines": [],
         "images": [],
         "refused": [],
+        "notes": [],
     }
 
 
@@ -123,6 +124,7 @@ async def test_machines_are_listed_with_their_present_boot(client: Client, timel
         ],
         "images": [],
         "refused": [],
+        "notes": [],
     }
 
 

@@ -301,6 +301,12 @@ def image(name: str, hashed: int = 0, sha256: str | None = None, changed: str | 
     }
 
 
+def test_notes_on_the_appliance_are_shown(lab: Lab) -> None:
+    """A line each, above the summary."""
+    report: MachinesReport = {**lab.report(), "notes": ["UDP port 67 is left to dnsmasq (pid 812)"]}
+    assert lines(machines_view(report, screen(80)), screen(80))[-2] == "UDP port 67 is left to dnsmasq (pid 812)"
+
+
 def test_images_that_are_as_they_should_be_are_not_spoken_of(lab: Lab) -> None:
     """Nor those whose turn has not come."""
     lab.images = [image("a", sha256="x"), image("b")]
