@@ -101,7 +101,7 @@ class RefusedReport(TypedDict):
 
 
 class MachinesReport(TypedDict):
-    """All machines, ordered by `id`, all images, refused configurations, and notes on the appliance; `time` is its clock."""
+    """All machines by `id`, all images, refused configurations, notes on the appliance; `time` is its clock."""
 
     time: float
     machines: list[MachineReport]
