@@ -138,6 +138,7 @@ class Appliance:
             trace_reads=self._trace_target,
             limits=self._config.limits_for("aoe", AoeLimits),
             pumps=self._config.pumps,
+            reservations=self._config.aoe_reservations,
         )
         self.exports = ExportService(
             self._config,

@@ -174,6 +174,7 @@ class Config(Section):
     capture: Capture = "auto"  # whether port 67 is left to a DHCP server of this host, and heard by a packet socket
     prefetch: bool = True  # whether what boots read is brought into memory ahead of the next one
     boot: BootSettings = BootSettings()
+    aoe_reservations: bool = False  # whether an initiator may shut others out of a target that is everybody's
     machines: dict[MacText, MachineSettings] = Field(default_factory=dict)
     kiwi: KiwiSettings = KiwiSettings()
     menu: MenuTable = MenuTable()

@@ -51,16 +51,20 @@ class AoeServer:
         limits: AoeLimits | None = None,
         trace_reads: TraceReads = lambda mac, shelf, slot: None,
         pumps: int = 1,
+        reservations: bool = False,
         path: Callable[[Server], DataPath] = PumpedPath,
     ) -> None:
         """`report` gets each Event; `path` makes what serves ATA, by `pumps` threads.
 
+        Without `reservations` no initiator can reserve a read-only target, or put itself on its MAC mask: others that
+        boot from it would be shut out. One that can be written to always does as AoEr11 §3.3 and §3.4 say.
         `trace_reads` is asked whenever a machine's driver has found a target. It and `report` neither block nor raise.
         """
         self._report = report
         self._trace_reads = trace_reads
         self.limits = limits or AoeLimits()
         self.pumps = pumps
+        self._reservations = reservations
         self._counts: Counter[str] = Counter()
         self._targets: dict[tuple[int, int], tuple[TargetSession, Image]] = {}
         self._plan = AdvertisingPlan(self.limits.advertised)
@@ -127,6 +131,7 @@ class AoeServer:
             buffers=self.limits.buffers,
             mtu=self._port.link.mtu,
             allowed=sorted(target.allowed),
+            claimable=self._reservations or image.writable,
         )
         self._targets[key] = (session, image)
         if self._tasks is not None:

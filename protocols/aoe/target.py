@@ -99,6 +99,7 @@ class TargetSession:
     __slots__ = (
         "_allowed",
         "_buffers",
+        "_claimable",
         "_config",
         "_identity",
         "_mask",
@@ -122,17 +123,20 @@ class TargetSession:
         buffers: int,
         mtu: int,
         allowed: Iterable[str] = (),
+        claimable: bool = True,
     ) -> None:
         """A target that hears the MACs in `allowed` (none: everyone); no mask command lets anybody else in.
 
-        `buffers` is how many requests one initiator may have outstanding. Raises: ValueError when `allowed` has more
-        than LIST_ENTRIES addresses, or something that is none.
+        `buffers` is how many requests one initiator may have outstanding. Of one that is not `claimable` no initiator
+        can keep others away. Raises: ValueError when `allowed` has more than LIST_ENTRIES addresses, or something that
+        is none.
         """
         self.shelf = shelf
         self.slot = slot
         self.sectors = sectors
         self.writable = writable
         self._buffers = buffers
+        self._claimable = claimable
         self._config = b""
         self._allowed = dict.fromkeys(format_mac(parse_mac(mac)) for mac in allowed)
         self._mask = dict(self._allowed)
@@ -265,6 +269,8 @@ class TargetSession:
         match directive.command:
             case DirectiveCommand.NONE:
                 pass
+            case _ if not self._claimable:
+                return MaskError.UNSPECIFIED  # the first one that adds itself would shut out all others
             case DirectiveCommand.ADD if self._allowed and mac not in self._allowed:
                 return MaskError.UNSPECIFIED  # whom a private disk hears is the operator's to say
             case DirectiveCommand.ADD:
@@ -280,6 +286,8 @@ class TargetSession:
     def _on_reserve(self, mac: str, asked: wire.ReserveArgument) -> Outcome:
         if asked.command not in tuple(ReserveCommand):
             raise SessionError(f"reserve command {asked.command} is unknown", ErrorCode.BAD_ARGUMENT)
+        if asked.command != ReserveCommand.READ and not self._claimable:
+            raise SessionError("is everybody's, and takes no reservations", ErrorCode.BAD_COMMAND)
         if asked.command == ReserveCommand.SET and self._reserved and mac not in self._reserved:
             raise SessionError(f"reserved for {', '.join(self._reserved)}", ErrorCode.TARGET_RESERVED)
         if asked.command != ReserveCommand.READ:

@@ -144,7 +144,9 @@ class Lan:
 
 
 @asynccontextmanager
-async def serving(*targets: Target, limits: AoeLimits | None = None, pumps: int = 1) -> AsyncIterator[Lan]:
+async def serving(
+    *targets: Target, limits: AoeLimits | None = None, pumps: int = 1, reservations: bool = False
+) -> AsyncIterator[Lan]:
     """A server that runs; its start was seen when this returns, since every unmasked target has said so."""
     events: list[Event] = []
     traces: dict[tuple[str, int, int], Trace] = {}
@@ -153,6 +155,7 @@ async def serving(*targets: Target, limits: AoeLimits | None = None, pumps: int 
         limits=limits,
         trace_reads=lambda *where: traces.get(where),
         pumps=pumps,
+        reservations=reservations,
         path=Lan.path,
     )
     for target in targets:

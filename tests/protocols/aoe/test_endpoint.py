@@ -265,7 +265,7 @@ async def test_a_masked_target_is_announced_to_its_members() -> None:
 
 async def test_a_mask_is_edited_over_the_wire() -> None:
     """Add ourselves; another is out; delete ourselves; everyone is in."""
-    async with serving(target()) as lan:
+    async with serving(target(), reservations=True) as lan:
         mine = wire.Directive(1, parse_mac(CLIENT))
         edited = await lan.initiator.ask(Command.MASK, wire.build_mask(wire.MaskArgument(1, 0, [mine])))
         assert wire.parse_mask(edited.argument).directives == [wire.Directive(0, parse_mac(CLIENT))]
@@ -278,12 +278,23 @@ async def test_a_mask_is_edited_over_the_wire() -> None:
 
 async def test_a_reserved_target_is_error_six_for_others() -> None:
     """Until it is released."""
-    async with serving(target()) as lan:
+    async with serving(target(), reservations=True) as lan:
         await lan.initiator.ask(Command.RESERVE, wire.build_reserve(wire.ReserveArgument(1, [parse_mac(OTHER)])))
         refused = await lan.initiator.ata(0x24)
         assert (refused.header.error, refused.ata.command) == (ErrorCode.TARGET_RESERVED, 0x24)
         await lan.initiator.ask(Command.RESERVE, wire.build_reserve(wire.ReserveArgument(2)))
         assert await lan.initiator.read(0) == CONTENT[:512]
+
+
+async def test_nobody_is_shut_out_of_what_is_everybodys() -> None:
+    """A reservation is an unknown command, a mask stays as it is; both can be read, and both machines are served."""
+    async with serving(target()) as lan:
+        claim = wire.build_reserve(wire.ReserveArgument(2, [parse_mac(CLIENT)]))
+        assert (await lan.initiator.ask(Command.RESERVE, claim)).header.error == ErrorCode.BAD_COMMAND
+        mine = wire.build_mask(wire.MaskArgument(1, 0, [wire.Directive(1, parse_mac(CLIENT))]))
+        assert bytes((await lan.initiator.ask(Command.MASK, mine)).argument)[:4] == bytes([0, 1, 1, 0])
+        assert (await lan.initiator.ask(Command.RESERVE, bytes(2))).header.error == 0
+        assert await lan.also(OTHER).read(0) == await lan.initiator.read(0) == CONTENT[:512]
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,19 @@ def test_a_mask_narrows_whom_a_target_is_shared_by() -> None:
     assert target.mask == [MAC, OTHER]
 
 
+def test_a_target_that_is_everybodys_is_nobodys_to_mask_or_reserve() -> None:
+    """Nothing is added, deleted or reserved, forced or not; an edit without directives is as good as reading."""
+    target = session(claimable=False)
+    for directive in (1, 2):
+        assert mask(target, 1, (directive, MAC)) == bytes([0, 1, 1, 0])
+    assert mask(target, 1) == bytes([0, 1, 0, 0])
+    for command in (1, 2):
+        argument = wire.build_reserve(wire.ReserveArgument(command, [parse_mac(MAC)]))
+        assert refusal(target, replace(HEADER, command=Command.RESERVE), argument) == ErrorCode.BAD_COMMAND
+    assert reserve(target, 0) == []
+    assert target.mask == []
+
+
 def test_reading_a_mask_edits_nothing() -> None:
     """Directives that come along are not looked at."""
     target = session()
