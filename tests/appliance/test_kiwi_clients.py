@@ -6,9 +6,9 @@ that need a machine: there the same is asked by a client initramfs in QEMU.
     F1, F3       test_f1_and_f3_ramdisk_by_the_default (F1b, F1c: the client's own arithmetic; boots)
     F2           test_kiwi_transfers: test_f2_...
     F3b          test_kiwi_transfers: test_f3b_...
-    F4, F6       test_f4_and_f6_remote_roots; boots
+    F4, F6       boots (tests/boots/test_requests); what is asked over TFTP and HTTP: test_f4_and_f6_remote_roots
     F5, F6b      boots, with a machine's own disks
-    F7           none: there is no NFS server in the appliance
+    F7           boots (tests/boots/test_nfs), with an NFS server beside the appliance
     F8, F9, F10  boots, with local disks
     F11          test_f11_group_and_hardware_map
     F12          test_f12_...

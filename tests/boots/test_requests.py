@@ -1,8 +1,8 @@
 """What a client asks its server for, in order, and what it makes of the answers.
 
-The fixtures F1, F2, F3, F11 and F12 of KIWI's contract, with the differences that the client's init lists: sha256 is
-asked for as well. A group's machine gets one final configuration as the answer to its first question, and so asks for
-neither config.group nor the hardware map; what a client does with those is tests/appliance/initrd/test_groups.py's.
+The fixtures F1, F2, F3, F4, F6, F11 and F12 of KIWI's contract, with the differences that the client's init lists:
+sha256 is asked for as well. A group's machine gets one final configuration as the answer to its first question, and so
+asks for neither config.group nor the hardware map; tests/appliance/initrd/test_groups.py is about those.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from deploy.lab.lab import Lab
 from deploy.lab.network import BOX_ADDRESS
 from deploy.lab.plan import ClientPlan
 from deploy.lab.server import ROOTWIRE, BootSettings, Rootwire
-from tests.boots.tiny import IMAGE, NAME, VERSION, TinyParts, address_of, boot_tiny, requests, tiny_lab, told
+from tests.boots.tiny import IMAGE, NAME, VERSION, TinyParts, address_of, boot_tiny, opened, requests, tiny_lab, told
 from tests.boots.verdict import describe
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
@@ -38,6 +38,8 @@ image = [{{ device = "/dev/ram1", name = "{NAME}", version = "{VERSION}" }}]
 unionfs_config = "tmpfs,/dev/ram1,overlay"
 """,
 )
+OVER_NBD = f"NBDROOT='{BOX_ADDRESS};{IMAGE};/dev/nbd0'\nUNIONFS_CONFIG='tmpfs,nbd,overlay'\n"
+OVER_AOE = "AOEROOT='/dev/etherd/e0.1'\nUNIONFS_CONFIG='tmpfs,aoe,overlay'\n"
 SUMS = [f"image/{IMAGE}.md5", f"image/{IMAGE}.sha256"]
 ENROL_SECONDS = 60
 
@@ -70,6 +72,7 @@ class Seen:
 
     client: Client
     requests: list[str]
+    opened: list[str]
 
     @property
     def misses(self) -> list[str]:
@@ -96,7 +99,10 @@ class Bench:
             )
             for number, servertype in enumerate(servertypes)
         )
-        return [Seen(client, requests(self.lab, client)) for client in await asyncio.gather(*boots)]
+        return [self._seen(client) for client in await asyncio.gather(*boots)]
+
+    def _seen(self, client: Client) -> Seen:
+        return Seen(client, requests(self.lab, client), opened(self.lab, client))
 
     def write(self, files: dict[str, str]) -> None:
         """Put configurations into KIWI/."""
@@ -147,7 +153,10 @@ def seen(parts: TinyParts, lab_folder: Callable[[], Path]) -> dict[str, Seen]:
             over_tftp, over_http = await bench.boot("tftp", "http")
             bench.write({own_config(0): in_memory(";compressed-xz"), **group_of(PLANS[1].mac.upper())})
             own, grouped = await bench.boot("tftp", "tftp")
-        return {"F12": registered, "F1": over_tftp, "F3": over_http, "F2": own, "F11": grouped}
+            bench.write({own_config(0): OVER_NBD, own_config(1): OVER_AOE})
+            nbd, aoe = await bench.boot("tftp", "http")
+        remote = {"F4": nbd, "F6": aoe}
+        return {"F12": registered, "F1": over_tftp, "F3": over_http, "F2": own, "F11": grouped, **remote}
 
     return asyncio.run(run())
 
@@ -189,3 +198,13 @@ def test_a_machine_that_nobody_knows_registers_and_waits(seen: dict[str, Seen]) 
     rounds = found.requests[12:-4]
     assert rounds == missed * (len(rounds) // len(missed)), describe(found.client)
     assert found.requests[-4:] == [own_config(0), *SUMS, f"image/{IMAGE}"], describe(found.client)
+
+
+@pytest.mark.parametrize(("name", "number", "device"), [("F4", 0, IMAGE), ("F6", 1, "e0.1")])
+def test_a_remote_root_is_all_that_is_asked_for(seen: dict[str, Seen], name: str, number: int, device: str) -> None:
+    """Its configuration, over TFTP or HTTP, then the export or target; no image, no checksum; changes go to memory."""
+    found = seen[name]
+    assert found.requests == [own_config(number)], describe(found.client)
+    assert set(found.opened) == {device}, describe(found.client)
+    assert found.client.succeeded, describe(found.client)
+    assert told(found.client)[:2] == ["boots=1", "mount rootwire / overlay rw"], describe(found.client)

@@ -132,6 +132,22 @@ def _seconds_in(client: Client, timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp() - client.powered_on
 
 
+def opened(lab: Lab, client: Client) -> list[str]:
+    """The exports that it opened, and the AoE targets whose driver found them, in order."""
+    mac, address = client.plan.mac, address_of(client)
+    names = (_opened(line, mac, address) for line in events(lab, client))
+    return [name for name in names if name is not None]
+
+
+def _opened(line: dict[str, object], mac: str, address: str) -> str | None:
+    match line:
+        case {"event": "export_opened", "client": client, "export": str(export)} if client == address:
+            return export
+        case {"event": "target_identified", "mac": owner, "shelf": shelf, "slot": slot} if owner == mac:
+            return f"e{shelf}.{slot}"
+    return None
+
+
 def requests(lab: Lab, client: Client) -> list[str]:
     """The files that it asked for, in order; "!" behind those that were not there, "upload" before those it sent."""
     address = address_of(client)

@@ -27,6 +27,7 @@ take_cmdline_word() {
     kiwi_ramonly=*) config_ramonly=$value ;;
     rootwire.extra=*) is_name "${value#/}" && extra_path=${value#/} ;;
     rootwire.poll=*) is_number "$value" && poll_seconds=$value ;;
+    rootwire.swap) always_swap=1 ;;
     rootwire.debug) debug=1 ;;
     esac
 }

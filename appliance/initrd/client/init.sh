@@ -14,7 +14,8 @@
 # - a machine nobody has a configuration for registers, asks for an hour, then begins anew
 # - every hardware map that lists the machine counts, not only the first of HARDWARE_MAP
 # - ERROR_INTERRUPT ends the boot with its text; there is a shell only with rootwire.debug
-# - a swap export is used whatever memory the machine has, and one that is blank gets its signature
+# - a swap export is used below 62 MiB of memory, as in KIWI, and with rootwire.swap on the kernel's command line
+#   whatever the memory; one that is blank gets its signature
 # - a device for changes is formatted only when it is blank, or RELOAD_IMAGE is yes; see write.sh
 # - sha256 is verified where it is offered, in place of md5; md5 is asked for once, not two or three times
 # - of several images the root is the one that UNIONFS_CONFIG or PART calls so, else the last, as in KIWI

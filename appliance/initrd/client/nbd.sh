@@ -4,6 +4,7 @@ NBD_READY_SECONDS=5              # from the handshake to the kernel's device: mi
 # The smallest block size: the kernel cuts a device to whole blocks, so 4096 could cut off the end of a squashfs that
 # was made without padding; squashfs itself only needs 1024, and reads are merged to the same size whatever it is.
 NBD_BLOCK_SIZE=512
+SWAP_BELOW_KIB=63488             # of memory, 62 MiB: KIWI's limit, below which a machine can't do without
 
 # require_nbd_device NAME
 require_nbd_device() {
@@ -71,12 +72,18 @@ connect_patiently() {
     done
 }
 
-# open_nbd: swap, changes, root: KIWI's order. Unlike KIWI's client, which swaps only with less than 62 MiB of memory,
-# this one uses the swap it is given.
+# is_to_swap: swap over a network is slow and may need memory to free some, so it is for machines that have too little.
+is_to_swap() {
+    local memory
+    read_memory MemTotal
+    [ -n "$nbd_swap_export" ] && { [ -n "$always_swap" ] || [ "$memory" -lt $SWAP_BELOW_KIB ]; }
+}
+
+# open_nbd: swap, changes, root: KIWI's order.
 open_nbd() {
     parse_nbdroot "$config_nbdroot"
     modprobe nbd
-    if [ -n "$nbd_swap_export" ]; then
+    if is_to_swap; then
         connect_patiently swap "$nbd_swap_export" "$nbd_swap_device"
         use_swap "$nbd_swap_device"
     fi

@@ -2,15 +2,21 @@
 
 MEMORY_RESERVE_KIB=65536             # left for the system beside the image: less ends in the kernel killing processes
 
+# read_memory WHICH: MemTotal or MemAvailable, in KiB, into $memory.
+read_memory() {
+    local key unit
+    while read -r key memory unit; do
+        [ "$key" != "$1:" ] || return 0
+    done < /proc/meminfo
+}
+
 # check_memory: fail before the download rather than in the middle of it.
 check_memory() {
-    local key amount unit need
+    local need memory
     need=$((image_size / 1024 + MEMORY_RESERVE_KIB))
-    while read -r key amount unit; do
-        [ "$key" != MemAvailable: ] || break
-    done < /proc/meminfo
-    [ "$amount" -ge "$need" ] ||
-        fail "$image_path needs $((need / 1024)) MiB of memory, $((amount / 1024)) MiB are free:" \
+    read_memory MemAvailable
+    [ "$memory" -ge "$need" ] ||
+        fail "$image_path needs $((need / 1024)) MiB of memory, $((memory / 1024)) MiB are free:" \
             "use a bigger machine or root over NBD or AoE"
 }
 

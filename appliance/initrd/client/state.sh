@@ -6,6 +6,7 @@ CARRIAGE_RETURN=$(printf '\r')
 # From the kernel's command line.
 kiwiserver='' kiwiservertype=tftp ip_server='' bootif='' init='' root_access='' debug='' panic=$REBOOT_SECONDS
 cmdline_nbdroot='' cmdline_aoeroot='' cmdline_nfsroot='' poll_seconds=60 extra_path=boot/initrd.extra
+always_swap=''
 
 # From DHCP.
 nic='' lease_ip='' lease_mask=24 lease_router='' lease_dns='' lease_domain='' lease_siaddr='' lease_serverid=''

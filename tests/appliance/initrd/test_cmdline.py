@@ -9,9 +9,9 @@ from tests.appliance.initrd.conftest import Shell
 PRINT = (
     'parse_cmdline "$1"; printf "%s|" "$kiwiserver" "$kiwiservertype" "$ip_server" "$bootif" "$init" "$root_access"'
     ' "$debug" "$panic" "$cmdline_nbdroot" "$cmdline_aoeroot" "$poll_seconds"'
-    ' "$cmdline_nfsroot" "$extra_path" "$config_ramonly"'
+    ' "$cmdline_nfsroot" "$extra_path" "$config_ramonly" "$always_swap"'
 )
-DEFAULTS = ["", "tftp", "", "", "", "", "", "30", "", "", "60", "", "boot/initrd.extra", ""]
+DEFAULTS = ["", "tftp", "", "", "", "", "", "30", "", "", "60", "", "boot/initrd.extra", "", ""]
 NAMES = [
     "kiwiserver",
     "kiwiservertype",
@@ -27,6 +27,7 @@ NAMES = [
     "nfs",
     "extra",
     "ramonly",
+    "swap",
 ]
 
 
@@ -48,6 +49,7 @@ NAMES = [
         ("rootwire.extra=/other/extra", {"extra": "other/extra"}),
         ("rootwire.extra=../extra", {}),
         ("rootwire.poll=2", {"poll": "2"}),
+        ("rootwire.swap", {"swap": "1"}),
         ("rootwire.poll=$(reboot)", {}),
         ("panic=-1", {"panic": "-1"}),
         ("panic=08", {}),

@@ -72,6 +72,35 @@ def test_nbdroot(shell: Shell, value: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("memory", "always", "opened"),
+    [
+        (63487, "", "swap /dev/nbd1, rw /dev/nbd2, root /dev/nbd0, "),
+        (63488, "", "rw /dev/nbd2, root /dev/nbd0, "),
+        (16 << 20, "1", "swap /dev/nbd1, rw /dev/nbd2, root /dev/nbd0, "),
+    ],
+)
+def test_swap_is_for_machines_with_little_memory(shell: Shell, memory: int, always: str, opened: str) -> None:
+    """Less than 62 MiB, in KiB; or those that were told to (F5). Swap, changes, root, in this order."""
+    script = """
+    config_nbdroot='10.0.0.1;root;/dev/nbd0;swap;/dev/nbd1;rw;/dev/nbd2' always_swap=$2 total=$1
+    read_memory() { [ "$1" = MemTotal ] && memory=$total; }
+    modprobe() { :; }
+    use_swap() { :; }
+    connect_patiently() { printf '%s %s, ' "$2" "$3"; }
+    open_nbd
+    """
+    assert shell(script, str(memory), always).stdout.decode() == opened
+
+
+def test_memory_is_read_from_the_kernel(shell: Shell) -> None:
+    """The total is the first line's number, what is available no more than that."""
+    script = 'read_memory MemTotal; total=$memory; read_memory MemAvailable; printf "%s %s" $total $memory'
+    total, available = map(int, shell(script).stdout.split())
+    assert total == int(Path("/proc/meminfo").read_text().split()[1])
+    assert 0 < available <= total
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
         ("/dev/etherd/e17.1", "/dev/etherd/e17.1 -"),
