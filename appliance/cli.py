@@ -22,6 +22,7 @@ from appliance.errors import OperatorError
 from appliance.examples import (
     CAT_EXAMPLES,
     CHECK_EXAMPLES,
+    CONVERT_EXAMPLES,
     DOCTOR_EXAMPLES,
     ENROLL_EXAMPLES,
     EXPLAIN_EXAMPLES,
@@ -43,6 +44,7 @@ from appliance.importing.command import import_files
 from appliance.initrd.builder import build_initrd
 from appliance.initrd.errors import InitrdError
 from appliance.kiwi.command import check as check_configs
+from appliance.kiwi.command import convert as convert_tree
 from appliance.offers.command import show_explanation
 from appliance.reports.command import show_status
 from appliance.serve import serve as run_appliance
@@ -252,6 +254,16 @@ def check(
 ) -> None:
     """Look for traps in KIWI's configurations."""
     if not check_configs(path, root, Console(), as_json=json):
+        raise typer.Exit(FOUND)
+
+
+@app.command(help=CONVERT_EXAMPLES)
+def convert(
+    tree: Annotated[Path, typer.Argument(metavar="TREE", help="A boot tree with a folder KIWI/.", show_default=False)],
+    json: Annotated[bool, typer.Option("--json", help="Print the tables, and what is left out, as JSON.")] = False,
+) -> None:
+    """Write KIWI's configurations as tables."""
+    if not convert_tree(tree, sys.stdout, sys.stderr, as_json=json):
         raise typer.Exit(FOUND)
 
 

@@ -128,6 +128,7 @@ class KiwiSettings(Section):
     """[kiwi]: what KIWI's clients are told; a machine's own file in the tree comes first."""
 
     unknown: Literal["boot", "register"] = "boot"  # machines that nothing is said of boot as [boot] says, or ask to
+    client: ClientConfig | None = None  # what such machines' clients are told instead; None: as `unknown` says
     groups: dict[GroupName, KiwiGroup] = Field(default_factory=dict)
     machines: dict[MacText, KiwiMachine] = Field(default_factory=dict)
 
@@ -173,8 +174,8 @@ class Config(Section):
     pumps: Annotated[int, Field(ge=1, le=MOST_PUMPS)] = 1  # threads that each bulk protocol is served by
     capture: Capture = "auto"  # whether port 67 is left to a DHCP server of this host, and heard by a packet socket
     prefetch: bool = True  # whether what boots read is brought into memory ahead of the next one
-    boot: BootSettings = BootSettings()
     aoe_reservations: bool = False  # whether an initiator may shut others out of a target that is everybody's
+    boot: BootSettings = BootSettings()
     machines: dict[MacText, MachineSettings] = Field(default_factory=dict)
     kiwi: KiwiSettings = KiwiSettings()
     menu: MenuTable = MenuTable()

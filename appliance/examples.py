@@ -132,6 +132,23 @@ Exits with 1 where an error was found: what has one is not served. Warnings are 
   rootwire check --json /srv/netboot | jq -r '.[] | select(.level == "error") | .path'
 """
 
+CONVERT_EXAMPLES = """
+Write the KIWI configurations of a boot tree as tables of rootwire's own configuration, on standard output.
+
+Every machine is told the same by the tables as by the files, its group and its hardware map included. A file of which
+something can't be read is left out whole, as is what goes by address; each is named in one line, with the reason.
+
+Exits with 1 where something was left out.
+
+[bold]Examples[/]
+
+  rootwire convert /srv/netboot >> /etc/rootwire.toml
+
+  rootwire convert /srv/netboot 2>&1 >/dev/null | grep 'left out'
+
+  rootwire convert --json /srv/netboot | jq '.kiwi.machines | keys'
+"""
+
 DOCTOR_EXAMPLES = """
 Look at this box and its network for what keeps machines from booting, and say what to do about each.
 

@@ -13,6 +13,8 @@ from appliance.kiwi.roots import with_private
 from appliance.kiwi.traps.lookups import MACHINE_TABLE
 from appliance.plan import Plans
 
+EVERYBODY = "[kiwi.client]"  # the table of machines that nothing else is said of
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -36,7 +38,7 @@ class Answers:
         if (mac := mac_asked_for(path)) is not None:
             return self.machine(mac) or self._generated(mac)
         if path == DEFAULT and not self.publisher.site.find(path):
-            return self._plans.kiwi_config(None) if self._boots_unknown() else None
+            return self._everybodys(None)
         return self.publisher.file(path)
 
     def machine(self, mac: str) -> bytes | None:
@@ -72,8 +74,23 @@ class Answers:
         """Answering the first question spares the client ten more, but only where nothing later could apply."""
         if self.publisher.has_own(mac) or (self._members and self._members.has(mac)):
             return None
+        if self._plans.has_own(mac):
+            return self._plans.kiwi_config(mac)
         is_free = self._boots_unknown() and not self.publisher.site.configs()
-        return self._plans.kiwi_config(mac) if self._plans.has_own(mac) or is_free else None
+        return self._everybodys(mac) if is_free else None
+
+    def everybodys_place(self) -> str:
+        """Where that is decided which machines are told that nothing is said of."""
+        if self.publisher.site.find(DEFAULT):
+            return DEFAULT
+        return EVERYBODY if self._members and self._members.settings.client else "[boot]"
+
+    def _everybodys(self, mac: str | None) -> bytes | None:
+        """What machines are told that nothing is said of."""
+        client = self._members.settings.client if self._members else None
+        if client is not None:
+            return self.publisher.model(EVERYBODY, client)
+        return self._plans.kiwi_config(mac) if self._boots_unknown() else None
 
     def _boots_unknown(self) -> bool:
         return self._members is None or self._members.settings.unknown == "boot"

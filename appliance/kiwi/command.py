@@ -1,18 +1,22 @@
-"""`rootwire check`: what a client would do with a tree's configurations, for people or as JSON."""
+"""`rootwire check` and `rootwire convert`: what clients would do with a tree's configurations, and those as tables."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from appliance.errors import OperatorError
+from appliance.kiwi.conversion import Tables
+from appliance.kiwi.conversion import convert as convert_site
 from appliance.kiwi.finding import Finding, Level
 from appliance.kiwi.linter import check_file, check_tree, errors_of
 from appliance.kiwi.names import FOLDER
 from appliance.kiwi.site import Site
+from appliance.kiwi.toml import write_tables
 
 STYLES = {Level.ERROR: "red", Level.WARNING: "yellow"}
 
@@ -57,3 +61,33 @@ def show(findings: list[Finding], console: Console) -> None:
 
 def _count(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def convert(tree: Path, out: TextIO, said: TextIO, *, as_json: bool) -> bool:
+    """Write the configurations of a tree as tables to `out`, and what none of them says to `said`.
+
+    Returns whether all is in the tables. Raises: OperatorError when there is nothing to convert.
+    """
+    if not (tree / FOLDER).is_dir():
+        raise OperatorError(f"{tree} has no folder {FOLDER}", "name a boot tree")
+    try:
+        tables = convert_site(Site(tree))
+    except OSError as failure:
+        raise OperatorError(f"{failure.filename or tree}: {failure.strerror}", "make it readable") from failure
+    if as_json:
+        out.write(json.dumps({**tables.as_table(), "left_out": [asdict(left) for left in tables.left_out]}) + "\n")
+        return not tables.left_out
+    out.write(
+        f"# The files in {tree / FOLDER}. They come before these tables: take them away once these are in force.\n"
+    )
+    out.write("".join(f"{line}\n" for line in write_tables(tables.as_table())))
+    for left in tables.left_out:
+        said.write(f"{left.place}: left out: {left.reason}\n")
+    said.write(f"{_describe(tables)}\n")
+    return not tables.left_out
+
+
+def _describe(tables: Tables) -> str:
+    everybody = "everybody, " if tables.client else ""
+    found = f"{everybody}{_count(len(tables.groups), 'group')}, {_count(len(tables.machines), 'machine')}"
+    return f"tables for {found}; {_count(len(tables.left_out), 'thing')} left out"

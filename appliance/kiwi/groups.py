@@ -32,11 +32,6 @@ def listed(values: Mapping[str, str], key: str) -> list[str]:
     return [word for word in _LIST.split(values.get(key, "")) if word][:10_000]
 
 
-def holds(values: Mapping[str, str], key: str, mac: str) -> bool:
-    """Whether a list of MACs, in whatever spelling, has this one."""
-    return any(_spelled(word) == mac for word in listed(values, key))
-
-
 def _spelled(word: str) -> str | None:
     try:
         return format_mac(parse_mac(word))
@@ -44,12 +39,19 @@ def _spelled(word: str) -> str | None:
         return None
 
 
-def group_of(groups: Document | None, mac: str) -> str | None:
-    """The first group of config.group that lists the machine."""
-    if groups is None:
-        return None
-    names = listed(groups.values, "KIWI_GROUP")[:GROUPS_MAX]
-    return next((name for name in names if holds(groups.values, f"{name}_KIWI_MAC_LIST", mac)), None)
+def macs_listed(values: Mapping[str, str], key: str) -> list[str]:
+    """The machines of a list, whose MACs may be in whatever spelling; what is no MAC is passed over."""
+    return [mac for word in listed(values, key) if (mac := _spelled(word)) is not None]
+
+
+def memberships(groups: Document | None) -> dict[str, str]:
+    """The group of every machine that config.group lists: of several, the first in the order of KIWI_GROUP."""
+    values = groups.values if groups else {}
+    found: dict[str, str] = {}
+    for name in listed(values, "KIWI_GROUP")[:GROUPS_MAX]:
+        for mac in macs_listed(values, f"{name}_KIWI_MAC_LIST"):
+            found.setdefault(mac, name)
+    return found
 
 
 def resolve(site: Site, mac: str) -> Resolution | None:
@@ -61,7 +63,7 @@ def resolve(site: Site, mac: str) -> Resolution | None:
     document = site.read(own) if own else None
     if document is not None:
         return add_map(site, document, mac)
-    group = group_of(site.groups(), mac)
+    group = memberships(site.groups()).get(mac)
     return None if group is None else resolve_group(site, group, mac)
 
 
@@ -70,10 +72,20 @@ def resolve_group(site: Site, group: str, mac: str) -> Resolution:
     return add_map(site, _require(site, f"{CONFIG_PREFIX}{group}"), mac)
 
 
+def map_of(document: Document) -> str | None:
+    """The hardware map that a configuration names: of several, the one that clients ever test."""
+    return next(iter(listed(document.values, "HARDWARE_MAP")), None)
+
+
+def mapped(document: Document) -> list[str]:
+    """The machines for which that map is."""
+    name = map_of(document)
+    return [] if name is None else macs_listed(document.values, f"{name}_HARDWARE_MAP")
+
+
 def add_map(site: Site, document: Document, mac: str) -> Resolution:
     """A configuration with the hardware map that it names laid over it. Raises: as resolve."""
-    maps = listed(document.values, "HARDWARE_MAP")[:1]
-    extra = [_require(site, f"{MAP_PREFIX}{m}") for m in maps if holds(document.values, f"{m}_HARDWARE_MAP", mac)]
+    extra = [_require(site, f"{MAP_PREFIX}{map_of(document)}")] if mac in mapped(document) else []
     sources = (document, *extra)
     merged = {key: value for source in sources for key, value in source.values.items()}
     return Resolution({key: value for key, value in merged.items() if not LOOKUP_KEYS.fullmatch(key)}, sources)

@@ -20,9 +20,9 @@ MENU = "pxelinux.cfg/default"
 MENU_MAX = 64 << 10  # bytes that are read: PXELINUX's own limit
 
 
-def check_document(document: Document, site: Site) -> list[Finding]:
-    """Everything there is to say of one configuration, by line."""
-    found = [_finding(document.path, trap.__name__, said) for trap in TRAPS for said in trap(document, site)]
+def check_document(document: Document, site: Site, traps: Iterable[Trap] = TRAPS) -> list[Finding]:
+    """Everything there is to say of one configuration, by line; of these traps, and of what can't be read at all."""
+    found = [_finding(document.path, trap.__name__, said) for trap in traps for said in trap(document, site)]
     explained = {finding.line for finding in found if finding.level is Level.ERROR}
     for said in grammar.value_unreadable(document, site):
         if said.line not in explained:  # a trap with a name says it better

@@ -90,10 +90,15 @@ class Site:
         names = sorted(f"{FOLDER}/{place.name}" for place in folder.iterdir() if place.is_file())
         return [name for name in names if name.startswith((CONFIG_PREFIX, MAP_PREFIX))][:CONFIGS_MAX]
 
+    def own_configs(self) -> dict[str, str]:
+        """The paths of machines' own files by MAC, in whatever spelling; the one with colons comes before others."""
+        written = [(mac, path) for path in self.configs() if (mac := mac_asked_for(path)) is not None]
+        written.sort(key=lambda one: (one[1] != f"{CONFIG_PREFIX}{one[0].upper()}", one[1]), reverse=True)
+        return dict(written)  # of several, the last holds
+
     def own_config(self, mac: str) -> str | None:
-        """The path of a machine's own file, in whatever spelling of its MAC; the one with colons comes first."""
-        written = [path for path in self.configs() if mac_asked_for(path) == mac]
-        return min(written, key=lambda path: (path != f"{CONFIG_PREFIX}{mac.upper()}", path), default=None)
+        """The path of a machine's own file."""
+        return self.own_configs().get(mac)
 
     def sums_of(self, place: Path) -> Sums | None:
         """The checksums of an image, if the appliance has made them of the file that is there now. Raises: OSError."""

@@ -237,11 +237,14 @@ def explain_config(answers: Answers, plans: Plans, mac: str) -> ConfigReport:
         return {"place": chosen.place, "text": _text(chosen.text)}
     own = answers.open(f"KIWI/config.{mac.upper()}")
     if own is not None:
-        return {"place": f'[machines."{mac}"]' if plans.has_own(mac) else "[boot]", "text": _text(own)}
+        return {
+            "place": f'[machines."{mac}"]' if plans.has_own(mac) else answers.everybodys_place(),
+            "text": _text(own),
+        }
     everybody = answers.open("KIWI/config.default")
     if everybody is None:
         return {"place": "none: it registers, and waits to be enrolled", "text": None}
-    return {"place": "KIWI/config.default", "text": _text(everybody)}
+    return {"place": answers.everybodys_place(), "text": _text(everybody)}
 
 
 def _report_quirks(applied: Applied) -> QuirkReport:

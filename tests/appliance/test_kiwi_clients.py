@@ -147,6 +147,18 @@ async def test_a_group_of_which_each_machine_has_its_own_disk(start: Start) -> N
         ]
 
 
+@pytest.mark.parametrize("unknown", ["boot", "register"])
+async def test_what_everybody_is_told_may_be_typed_in(start: Start, unknown: str) -> None:
+    """As KIWI/config.default, and the answer to the first question where nothing else can apply; a file comes first."""
+    kiwi = {"unknown": unknown, "client": {"nbdroot": {"export": "edge.x86_64-1.2.0"}}}
+    async with start(kiwi=kiwi) as box:
+        client = box.clients["http"]
+        assert await client.look_up() == b"NBDROOT='10.11.0.1;edge.x86_64-1.2.0;/dev/nbd0'\n"
+        assert [there for _, there in client.asked] == ([True] if unknown == "boot" else [False] * 10 + [True])
+        (box.root / "KIWI/config.default").write_text(F1)
+        assert await client.look_up() == F1.encode()
+
+
 async def test_a_table_with_an_error_is_not_served(start: Start) -> None:
     """Nor is anything else in its place: an image that there is not."""
     client = {"IMAGE": "/dev/ram1;none;1"}
