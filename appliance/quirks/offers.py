@@ -18,7 +18,8 @@ def heed_quirks(plan: Plan, quirks: Quirks, adaptation: Adaptation) -> Plan:
 
     def heeding(request: BootRequest) -> Offer | Refusal:
         applied = quirks.note(request)
-        flow = adaptation.discover(applied) if request.via == "67" else adaptation.flow(applied)
+        discovers = request.via == "67" and not request.is_leasing
+        flow = adaptation.discover(applied) if discovers else adaptation.flow(applied)
         offered = shape_offer(plan, request, applied, flow)
         if isinstance(offered, Refusal):
             return offered

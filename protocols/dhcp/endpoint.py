@@ -1,17 +1,20 @@
-"""ProxyDHCP on a real interface: ports 67 and 4011, beside whatever DHCP server the network has.
+"""ProxyDHCP on a real interface: ports 67 and 4011, beside whatever DHCP server the network has, or as that server.
 
 Each port has two sockets. One is bound to our own address: it hears what is sent to us alone, and every reply leaves
 through it, so that replies carry the right source address and port (quirks D-21, B-1, B-4). The other is bound to
 255.255.255.255 and hears broadcasts. Both are tied to the interface and share their port with nobody: another boot
 server on it is found at start (EADDRINUSE), not by boots that fail now and then. Port 67 alone may be another
 program's, a DHCP server's on this very host: it is captured then (channel.py).
+
+Where it gives addresses, an offer of one that is new waits until nobody on the segment answered for it, and an ACK
+until its lease is on disk. Other packets are answered meanwhile.
 """
 
 import asyncio
 import errno
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
@@ -20,10 +23,15 @@ from asyncio_dgram import from_socket
 
 from protocols.datagram import udp_socket
 from protocols.dhcp.channel import CapturedPort
+from protocols.dhcp.leasing.lease import Lease
+from protocols.dhcp.leasing.lessor import Lessor
 from protocols.dhcp.offer import Flow, MenuItem, Offer, Plan, Refusal
 from protocols.dhcp.reply import EVERYONE
 from protocols.dhcp.request import Architecture, BootRequest, IpxeFeature, Via
 from protocols.dhcp.session import (
+    AddressDenied,
+    AddressGiven,
+    AddressReturned,
     Answer,
     BootServerAsked,
     DhcpEvent,
@@ -31,12 +39,18 @@ from protocols.dhcp.session import (
     HostSeen,
     HttpBootAsked,
     Offered,
+    Outcome,
+    PoolExhausted,
     Refused,
     answer,
 )
+from protocols.dhcp.wire import Packet, parse_packet
 from protocols.errors import WireError
 
 __all__ = [
+    "AddressDenied",
+    "AddressGiven",
+    "AddressReturned",
     "Architecture",
     "BootRequest",
     "BootServerAsked",
@@ -48,10 +62,12 @@ __all__ = [
     "HostSeen",
     "HttpBootAsked",
     "IpxeFeature",
+    "Leasing",
     "MenuItem",
     "Offer",
     "Offered",
     "Plan",
+    "PoolExhausted",
     "ProxyDhcpServer",
     "Refusal",
     "Refused",
@@ -59,6 +75,7 @@ __all__ = [
 
 PROXY_PORT = 67
 BOOT_SERVER_PORT = 4011  # PXE 2.1 §2.2.3
+ADDRESSES_TRIED = 4  # for one packet, when each is in use by somebody; its sender asks again, and gets to the next
 
 # Whether port 67 is captured, and so left to another program: where that holds it, in any case (it may be started
 # later), or never.
@@ -70,6 +87,8 @@ class DhcpLimits:
     """What the server keeps, at most."""
 
     repeating: int = 1024  # iPXE machines whose offer is being repeated: a storm's worth; past it they get one copy
+    pending: int = 4096  # packets whose answer waits for the disk, or for ARP; past it they are dropped, to come again
+    checks: int = 1024  # addresses that ARP is asked about at once; past it they are offered without
     http_machines: int = 4096  # logged once as wanting HTTP boot; past it the oldest is forgotten, and logged again
 
 
@@ -84,6 +103,20 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Close what is behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leasing:
+    """What it takes to give addresses.
+
+    `clock` gives unix seconds. `keep` returns once a lease is on disk, and raises OSError where it can't be. `find`
+    gives the hardware address of who on our own segment has an IPv4 address, None when nobody says so.
+    """
+
+    lessor: Lessor
+    clock: Callable[[], float]
+    keep: Callable[[Lease], Awaitable[None]]
+    find: Callable[[str], Awaitable[bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +136,16 @@ class ProxyDhcpServer:
     `report` takes every DhcpEvent and never raises.
     """
 
-    def __init__(self, *, plan: Plan, report: Callable[[DhcpEvent], None], limits: DhcpLimits | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        report: Callable[[DhcpEvent], None],
+        limits: DhcpLimits | None = None,
+        leasing: Leasing | None = None,
+    ) -> None:
         self._plan = plan
+        self._leasing = leasing
         self._report = report
         self._limits = limits or DhcpLimits()
         self._address = ""
@@ -113,6 +154,8 @@ class ProxyDhcpServer:
         self._http_machines: dict[str, None] = {}  # in the order of their first request
         self._tasks: asyncio.TaskGroup | None = None
         self._repeating = 0
+        self._pending = 0
+        self._checking: set[str] = set()
         self._log = structlog.get_logger().bind(protocol="dhcp")
         self.counts: Counter[str] = Counter()
 
@@ -189,14 +232,34 @@ class ProxyDhcpServer:
                 continue
             await self._on_datagram(listener, datagram, source)
 
-    async def _on_datagram(self, listener: _Listener, datagram: bytes, source: tuple[str, int]) -> None:
+    async def _on_datagram(
+        self, listener: _Listener, datagram: bytes, source: tuple[str, int], tries: int = ADDRESSES_TRIED
+    ) -> None:
+        leasing = self._leasing
         try:
-            outcome = answer(datagram, via=listener.via, source=source, address=self._address, plan=self._plan)
+            outcome = answer(
+                datagram,
+                via=listener.via,
+                source=source,
+                address=self._address,
+                plan=self._plan,
+                lessor=leasing.lessor if leasing else None,
+                now=leasing.clock() if leasing else 0.0,
+            )
         except WireError as error:
             self.counts["malformed"] += 1
             self._log.debug("packet_malformed", peer=source[0], via=listener.via, reason=str(error))
             return
         self.counts[outcome.counted] += 1
+        if leasing is not None and outcome.unchecked is not None:
+            self._later(self._check(leasing, outcome.unchecked, listener, datagram, source, tries))
+        elif leasing is not None and outcome.kept is not None:
+            self._later(self._keep(leasing, outcome.kept, listener, outcome))
+        else:
+            await self._tell(listener, outcome)
+
+    async def _tell(self, listener: _Listener, outcome: Outcome) -> None:
+        """Send what there is to send, and report what happened."""
         if outcome.answer is not None:
             await self._send(listener.replies, outcome.answer)
             self._repeat(listener.replies, outcome.answer)
@@ -204,6 +267,66 @@ class ProxyDhcpServer:
             if isinstance(event, HttpBootAsked):
                 self._note_http_client(event)
             self._report(event)
+
+    def _later(self, answering: Coroutine[None, None, None]) -> None:
+        """Answer when what the answer waits for is done; other packets go first meanwhile."""
+        if self._tasks is None or self._pending >= self._limits.pending:
+            self.counts["dropped"] += 1
+            answering.close()
+            return
+        self._pending += 1
+        self._tasks.create_task(answering).add_done_callback(self._one_less)
+
+    def _one_less(self, _done: asyncio.Task[None]) -> None:
+        self._pending -= 1
+
+    async def _check(
+        self,
+        leasing: Leasing,
+        address: str,
+        listener: _Listener,
+        datagram: bytes,
+        source: tuple[str, int],
+        tries: int,
+    ) -> None:
+        """Ask the segment whether somebody uses the address that is to be offered, then answer once more."""
+        if address in self._checking:
+            return  # the same machine asked again meanwhile
+        packet = parse_packet(datagram)
+        if tries == 0 or len(self._checking) >= self._limits.checks:
+            self.counts["unchecked_offers"] += 1
+            leasing.lessor.check(packet, address)
+        else:
+            await self._look_for(leasing, address, packet)
+        await self._on_datagram(listener, datagram, source, max(tries - 1, 0))
+
+    async def _look_for(self, leasing: Leasing, address: str, packet: Packet) -> None:
+        self._checking.add(address)
+        try:
+            owner = await leasing.find(address)
+        finally:
+            self._checking.remove(address)
+        if owner is None or owner == packet.hardware_address:
+            leasing.lessor.check(packet, address)
+            return
+        self._log.warning("address_in_use", address=address, mac=owner.hex(":"), remedy="take it out of the pool")
+        lease = leasing.lessor.set_aside(packet, address, leasing.clock())
+        if lease is not None:
+            await self._keep_one(leasing, lease)
+
+    async def _keep(self, leasing: Leasing, lease: Lease, listener: _Listener, outcome: Outcome) -> None:
+        """Answer when the lease is on disk, so that no restart forgets what a client was told."""
+        if await self._keep_one(leasing, lease):
+            await self._tell(listener, outcome)
+
+    async def _keep_one(self, leasing: Leasing, lease: Lease) -> bool:
+        try:
+            await leasing.keep(lease)
+        except OSError as failure:
+            self.counts["unkept_leases"] += 1
+            self._log.error("lease_not_kept", address=lease.address, mac=lease.client, reason=str(failure))
+            return False
+        return True
 
     async def _send(self, stream: Stream, reply: Answer) -> None:
         """Send a reply; errors of earlier ones, which the stream raises in its place, are counted and passed by."""

@@ -134,6 +134,7 @@ class BootRequest:
     `relay` is the relay's address, if any. `vendor_class` and `user_classes` are what the wire holds, with
     anything that is not printable ASCII replaced by "?": they are for people and for comparing, never for a shell.
     `undi` is option 94's version of the firmware's network interface, such as "3.16", None when it does not say.
+    `is_leasing`: it asks us for the address it was offered, and is told again what it was offered with it.
     """
 
     mac: str
@@ -147,6 +148,7 @@ class BootRequest:
     via: Via
     relay: str | None
     undi: str | None = None
+    is_leasing: bool = False
 
     @property
     def firmware(self) -> str:

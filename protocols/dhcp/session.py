@@ -1,16 +1,31 @@
-"""A ProxyDHCP and boot server's side of one exchange: a packet in, at most one reply and some events out.
+"""A boot server's side of one exchange: a packet in, at most one reply and some events out.
 
 Speaks PXE 2.1 §2.2 (proxyDHCP, boot server), RFC 4578 and RFC 2131 §4.1 beside a DHCP server that is not ours: it
 gives no addresses, never sends a NAK (that would end leases which are another server's to keep: quirks D-19) and
 never answers machines that ask neither for PXE nor for UEFI HTTP boot. Left out: multicast discovery (quirks B-5).
 
 Nothing is remembered between packets: an answer rests on its request and the plan alone, so a storm costs no memory.
+With a Lessor it is a DHCP server as well, whose offers hold an address and, for machines that boot, all the above.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from protocols.dhcp.leasing.lease import Lease
+from protocols.dhcp.leasing.lessor import Denied, Given, Lessor, Unanswered
+from protocols.dhcp.leasing.network import Grant
 from protocols.dhcp.offer import Offer, Plan, Refusal
-from protocols.dhcp.reply import LOCAL_BOOT, BootItem, build_reply, largest_reply, parse_boot_item, reply_destination
+from protocols.dhcp.reply import (
+    CLIENT_PORT,
+    EVERYONE,
+    LOCAL_BOOT,
+    SERVER_PORT,
+    BootItem,
+    build_refusal,
+    build_reply,
+    largest_reply,
+    parse_boot_item,
+    reply_destination,
+)
 from protocols.dhcp.request import (
     BootRequest,
     Via,
@@ -19,7 +34,7 @@ from protocols.dhcp.request import (
     is_pxe_client,
     read_request,
 )
-from protocols.dhcp.wire import MessageType, Op, Option, Packet, parse_packet
+from protocols.dhcp.wire import NO_ADDRESS, MessageType, Op, Option, Packet, parse_packet
 from protocols.ethernet import MAC_BYTES, format_mac
 
 # Firmware asks for half a minute; iPXE asks twice within two seconds and then gives the boot up for good. Its offer is
@@ -89,7 +104,51 @@ class HttpBootAsked:
     reason: str
 
 
-DhcpEvent = HostSeen | Discovered | Offered | BootServerAsked | Refused | HttpBootAsked
+@dataclass(frozen=True, slots=True)
+class AddressGiven:
+    """A machine was given an address, or may keep it for longer; `is_new`: it did not have it before."""
+
+    lease: Lease
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AddressDenied:
+    """A machine asked for an address that it may not have, and begins anew."""
+
+    mac: str
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressReturned:
+    """A machine gave its address back, or found it to be somebody else's (`is_conflict`)."""
+
+    mac: str
+    address: str
+    is_conflict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolExhausted:
+    """There was no address left for a machine."""
+
+    mac: str
+
+
+DhcpEvent = (
+    HostSeen
+    | Discovered
+    | Offered
+    | BootServerAsked
+    | Refused
+    | HttpBootAsked
+    | AddressGiven
+    | AddressDenied
+    | AddressReturned
+    | PoolExhausted
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +165,32 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one packet: `counted` names it for the counters, `answer` is None where silence is right."""
+    """What became of one packet: `counted` names it for the counters, `answer` is None where silence is right.
+
+    `kept` is to be on disk before the answer is sent. `unchecked` is an address that somebody else may use: whoever
+    finds out tells the Lessor (check, set_aside), and has the packet answered once more.
+    """
 
     counted: str
     answer: Answer | None = None
     events: tuple[DhcpEvent, ...] = ()
+    kept: Lease | None = None
+    unchecked: str | None = None
 
 
-def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, plan: Plan) -> Outcome:
+def answer(
+    datagram: bytes,
+    *,
+    via: Via,
+    source: tuple[str, int],
+    address: str,
+    plan: Plan,
+    lessor: Lessor | None = None,
+    now: float = 0.0,
+) -> Outcome:
     """Decide on one datagram that came to port `via` from `source`; `address` is ours, in dotted text.
 
+    `lessor` gives addresses, where we do; `now` is for its books, in unix seconds.
     Raises: WireError when the datagram, or an option that the answer rests on, is malformed.
     """
     packet = parse_packet(datagram)
@@ -123,7 +198,10 @@ def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, 
     if packet.op is not Op.REQUEST or message is None:
         return Outcome("not_dhcp_requests")  # another server's broadcast, or BOOTP without DHCP (quirks D-17)
     seen = _sign_of_life(packet, message, via)
-    if not is_pxe_client(packet) and not is_http_client(packet):
+    if lessor is not None and via == "67" and not _asks_boot_server(packet, message):
+        outcome = _answer_lessee(packet, message, address, plan, lessor, now)
+        return replace(outcome, events=(*seen, *outcome.events))
+    if not _asks_to_boot(packet):
         return Outcome("plain_clients", events=seen)
     kind = ANSWERED_BY.get((via, message))
     if kind is None or not _is_for_us(packet, message, via, address):
@@ -134,18 +212,85 @@ def answer(datagram: bytes, *, via: Via, source: tuple[str, int], address: str, 
         return Outcome("local_boots", events=seen)
     settled = _settle(packet, kind, request, address, plan, item)
     if isinstance(settled, Refusal):
-        if settled.is_wanted:
-            return Outcome("left_alone", events=seen)
-        if request.wants_http:
-            return Outcome("http_clients", events=(*seen, HttpBootAsked(request, settled.reason)))
-        asked = Discovered(request) if kind is MessageType.OFFER else BootServerAsked(request, None)
-        return Outcome("refused", events=(*seen, asked, Refused(request, settled.reason)))
+        counted, told = _refuse(request, kind, settled)
+        return Outcome(counted, events=(*seen, *told))
     offer, reply = settled
-    repeats = IPXE_REPEATS if request.is_ipxe and kind is MessageType.OFFER else ()
-    sent = Answer(reply, reply_destination(packet, kind, via, source), repeats)
+    sent = Answer(reply, reply_destination(packet, kind, via, source), _repeats(request, kind))
     if kind is MessageType.OFFER:
         return Outcome("offers", sent, (*seen, Discovered(request), Offered(request, offer)))
     return Outcome("boot_server_replies", sent, (*seen, BootServerAsked(request, offer)))
+
+
+def _repeats(request: BootRequest, kind: MessageType) -> tuple[float, ...]:
+    return IPXE_REPEATS if request.is_ipxe and kind is MessageType.OFFER else ()
+
+
+def _refuse(request: BootRequest, kind: MessageType, refusal: Refusal) -> tuple[str, tuple[DhcpEvent, ...]]:
+    """How a machine is counted that is offered nothing to boot, and what is told of it."""
+    if refusal.is_wanted:
+        return "left_alone", ()
+    if request.wants_http:
+        return "http_clients", (HttpBootAsked(request, refusal.reason),)
+    asked = Discovered(request) if kind is MessageType.OFFER else BootServerAsked(request, None)
+    return "refused", (asked, Refused(request, refusal.reason))
+
+
+def _asks_boot_server(packet: Packet, message: int) -> bool:
+    """Whether a machine that has its address asks port 67 what others ask 4011: it names a boot server, and itself."""
+    if packet.ciaddr == NO_ADDRESS or not _asks_to_boot(packet):
+        return False
+    return message == MessageType.INFORM or (message == MessageType.REQUEST and Option.SERVER_ID in packet.options)
+
+
+def _answer_lessee(packet: Packet, message: int, address: str, plan: Plan, lessor: Lessor, now: float) -> Outcome:
+    """Decide on a packet to the server that gives addresses."""
+    decision = lessor.decide(packet, message, now)
+    match decision:
+        case Unanswered(counted, client, lease, is_exhausted):
+            told: tuple[DhcpEvent, ...] = ()
+            if client is not None and is_exhausted:
+                told = (PoolExhausted(client.key),)
+            elif client is not None and lease is not None:
+                told = (AddressReturned(client.key, lease.address, message == MessageType.DECLINE),)
+            return Outcome(counted, events=told, kept=lease)
+        case Denied(client, wanted, reason):
+            nak = build_refusal(packet, address, reason)
+            to = (EVERYONE, CLIENT_PORT) if packet.giaddr == NO_ADDRESS else (packet.giaddr, SERVER_PORT)
+            return Outcome("denied", Answer(nak, to) if nak else None, (AddressDenied(client.key, wanted, reason),))
+        case Given():
+            if decision.is_unchecked:
+                return Outcome("checks", unchecked=decision.grant.address)
+            return _give(packet, decision, address, plan)
+
+
+def _give(packet: Packet, given: Given, address: str, plan: Plan) -> Outcome:
+    """The reply with an address, and with what the machine boots where it asks for that and there is something."""
+    kind = given.kind
+    events: list[DhcpEvent] = []
+    repeats: tuple[float, ...] = ()
+    reply = None
+    if _asks_to_boot(packet):
+        request = replace(read_request(packet, "67"), is_leasing=kind is MessageType.ACK)
+        settled = _settle(packet, kind, request, address, plan, None, given.grant)
+        if isinstance(settled, tuple):
+            offer, reply = settled
+            events += [Discovered(request), Offered(request, offer)] if kind is MessageType.OFFER else []
+            repeats = _repeats(request, kind)
+        elif kind is MessageType.OFFER:
+            events += _refuse(request, kind, settled)[1]
+    if reply is None:  # an address alone, so that who is offered nothing to boot goes on to its disk at once
+        reply = build_reply(packet, kind, address, None, grant=given.grant)
+    if reply is None:
+        return Outcome("oversize", kept=given.lease)
+    if given.lease is not None:
+        events.append(AddressGiven(given.lease, is_new=given.is_new))
+    counted = "offers" if kind is MessageType.OFFER else "informs" if given.lease is None else "leases"
+    sent = Answer(reply, reply_destination(packet, kind, "67", (NO_ADDRESS, CLIENT_PORT)), repeats)
+    return Outcome(counted, sent, tuple(events), kept=given.lease)
+
+
+def _asks_to_boot(packet: Packet) -> bool:
+    return is_pxe_client(packet) or is_http_client(packet)
 
 
 def _sign_of_life(packet: Packet, message: int, via: Via) -> tuple[HostSeen, ...]:
@@ -168,7 +313,13 @@ def _is_for_us(packet: Packet, message: int, via: Via, address: str) -> bool:
 
 
 def _settle(
-    packet: Packet, kind: MessageType, request: BootRequest, address: str, plan: Plan, item: BootItem | None
+    packet: Packet,
+    kind: MessageType,
+    request: BootRequest,
+    address: str,
+    plan: Plan,
+    item: BootItem | None,
+    grant: Grant | None = None,
 ) -> tuple[Offer, bytes] | Refusal:
     """What the machine is offered, and the datagram that says so; or why there is neither."""
     if item is not None and item.wants_signature:
@@ -179,7 +330,7 @@ def _settle(
     if request.wants_http != (planned.flow == "http"):  # never a URL for PXE, nor a TFTP name for HTTP boot (P-10)
         wanted, offered = ("UEFI HTTP boot", "PXE") if request.wants_http else ("PXE", "UEFI HTTP boot")
         return Refusal(f"its firmware asks for {wanted}, and it is offered {offered} alone")
-    reply = build_reply(packet, kind, address, planned, item)
+    reply = build_reply(packet, kind, address, planned, item, grant)
     if reply is None:
         what = "menu" if planned.flow == "menu" else "boot file's name"
         return Refusal(f"the {what} does not fit in a reply of {largest_reply(packet)} bytes")

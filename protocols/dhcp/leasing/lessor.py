@@ -20,12 +20,16 @@ ADDRESS_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Say yes, by OFFER or ACK. `is_unchecked`: first find out whether somebody else uses the address."""
+    """Say yes, by OFFER or ACK. `is_unchecked`: first find out whether somebody else uses the address.
+
+    `lease` is what an ACK gives; `is_new`: it was not running already.
+    """
 
     kind: MessageType
     client: Client
     grant: Grant
     lease: Lease | None = None
+    is_new: bool = False
     is_unchecked: bool = False
 
 
@@ -138,7 +142,8 @@ class Lessor:
         is_ours = server is not None or (known is not None and known.address == address)
         lease = book.bind(client, address, now) if is_ours else None
         if lease is not None:
-            return Given(MessageType.ACK, client, Grant(book.network, address, book.network.lease_seconds), lease)
+            grant = Grant(book.network, address, book.network.lease_seconds)
+            return Given(MessageType.ACK, client, grant, lease, is_new=lease.since == now)
         return Denied(client, address, _reason(book, address))
 
     def _on_return(self, packet: Packet, message: int, client: Client, book: Book, now: float) -> Decision:

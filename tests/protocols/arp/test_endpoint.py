@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from protocols.arp.endpoint import ArpListener, HostSeen
-from protocols.arp.wire import ArpPacket, Operation, build_arp
+from protocols.arp.wire import ArpPacket, Operation, build_arp, parse_arp
 from protocols.ethernet import BROADCAST
 from tests.protocols.network import cable, fresh_network, ip
 
@@ -141,3 +141,26 @@ async def test_a_listener_that_never_ran_can_be_closed() -> None:
     listener = ArpListener(report=lambda seen: None)
     await listener.bind("near")
     listener.close()
+
+
+async def test_who_has_an_address() -> None:
+    """Asked by a probe, which names no sender, so that nobody's table is changed by it."""
+    async with listening() as lan:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0x0806) as far:
+            far.bind(("far", 0x0806))
+            asking = asyncio.ensure_future(lan.listener.find("10.77.0.50"))
+            async with asyncio.timeout(5):
+                question = parse_arp(await asyncio.get_running_loop().sock_recv(far, 100))
+            assert (question.operation, question.sender_address) == (Operation.REQUEST, bytes(4))
+            assert (question.target_mac, question.target_address) == (bytes(6), bytes([10, 77, 0, 50]))
+            lan.send(build_arp(replace(REQUEST, operation=Operation.REPLY), question.sender_mac))
+            assert await asking == CLIENT
+
+
+async def test_nobody_has_it() -> None:
+    """Not who has another, nor whoever probes for this one at the same time."""
+    async with listening() as lan:
+        asking = asyncio.ensure_future(lan.listener.find("10.77.0.51"))
+        lan.send(build_arp(REQUEST, BROADCAST))
+        lan.send(build_arp(replace(REQUEST, sender_address=bytes(4), target_address=bytes([10, 77, 0, 51])), BROADCAST))
+        assert await asking is None
