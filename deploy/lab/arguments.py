@@ -4,7 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, get_args
+
+from deploy.lab.network import Arm
 
 MAX_CLIENTS = 200  # what the lab's DHCP server has addresses for
 MAX_LOSS = 50  # per cent, each way; past it TCP makes no headway and no boot ends
@@ -41,7 +43,7 @@ class Arguments:
     bios_loader: Literal["auto", "pxelinux", "ipxe"]
     uefi_loader: Literal["auto", "shim", "ipxe", "grub"]
     server: Literal["rootwire", "peers"]
-    arm: Literal["plain", "relay", "two-dhcp", "next-server"]
+    arm: Arm
     keep: bool
 
 
@@ -95,9 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--arm",
-        choices=("plain", "relay", "two-dhcp", "next-server"),
+        choices=get_args(Arm),
         default="plain",
-        help="the network: plain, the clients behind a DHCP relay and router, or two DHCP servers (default: plain)",
+        help="the network: plain, clients behind a DHCP relay and router, two DHCP servers, one that names the box, "
+        "one on the box itself (default: plain)",
     )
     add("--keep", action="store_true", help="leave lab and appliance up afterwards, until Ctrl-C")
     return parser

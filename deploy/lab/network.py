@@ -9,7 +9,8 @@
     appliance   plain DHCP
 
 With the arm "relay" the taps are on a bridge of their own, 10.78.0.0/24, behind a host that routes and relays DHCP to
-both servers (quirks D-2); with "two-dhcp" a second plain DHCP server stands beside the first (D-28).
+both servers (quirks D-2); with "two-dhcp" a second plain DHCP server stands beside the first (D-28); with "same-host"
+it is the box itself that runs the plain DHCP server, beside the appliance (D-22).
 
 The names carry the process id and a number, so labs run side by side. There is no route out of any of them.
 """
@@ -31,7 +32,7 @@ CLIENTS_GATEWAY = "10.78.0.1"  # the relay's face to the clients, and its giaddr
 CLIENTS_NETWORK = "10.78.0.0/24"
 CLIENTS_GATEWAY_V6 = "fd00:78::1"
 
-Arm = Literal["plain", "relay", "two-dhcp", "next-server"]
+Arm = Literal["plain", "relay", "two-dhcp", "next-server", "same-host"]
 
 # The router advertises an IPv6 prefix, as routers do. Without one iPXE waits 13 s in vain before it goes on.
 ROUTER_ADDRESS_V6 = "fd00:77::1"
@@ -93,8 +94,8 @@ class Network:
     @property
     def namespaces(self) -> list[str]:
         """All there are."""
-        arms = {"plain": [], "next-server": [], "relay": [self.relay], "two-dhcp": [self.second_router]}
-        return [self.lan, self.box, self.router, *arms[self.arm]]
+        arms = {"relay": [self.relay], "two-dhcp": [self.second_router]}
+        return [self.lan, self.box, self.router, *arms.get(self.arm, [])]
 
     def __enter__(self) -> Self:
         try:

@@ -23,6 +23,11 @@ def router_commands(network: Network, folder: Path) -> list[tuple[str, list[str]
             (network.router, [*_server(folder / "router", [HALVES[0]]), *_advertising(ADVERTISED_PREFIX)]),
             (network.second_router, _server(folder / "router2", [HALVES[1]])),
         ]
+    if network.arm == "same-host":
+        return [
+            (network.box, _server(folder / "router", [RANGE])),
+            (network.router, [*_dnsmasq(folder / "router2"), "--interface=eth0", *_advertising(ADVERTISED_PREFIX)]),
+        ]
     # Named as next server, without a boot file: what the README asks of a LAN whose machines boot by shim.
     named = [f"--dhcp-boot=,,{BOX_ADDRESS}"] if network.arm == "next-server" else []
     return [(network.router, [*_server(folder / "router", [RANGE]), *_advertising(ADVERTISED_PREFIX), *named])]

@@ -1,4 +1,4 @@
-"""Networks that are not one plain LAN: clients behind a DHCP relay, and two DHCP servers."""
+"""Networks that are not one plain LAN: clients behind a DHCP relay, two DHCP servers, and one on the box itself."""
 
 import asyncio
 from collections.abc import Callable
@@ -49,3 +49,10 @@ def test_two_dhcp_servers(boot_in: BootIn, server_md5: Callable[[int], str]) -> 
     client, _ = boot_in("two-dhcp", ClientPlan(0, "uefi", "nbd", uefi_loader="ipxe"))
     assert_booted(client, server_md5(FILES))
     assert {"loader", "config", "kernel", "initrd"} <= set(stages_of(client)), describe(client)
+
+
+def test_dhcp_server_on_the_box(boot_in: BootIn, server_md5: Callable[[int], str]) -> None:
+    """It has port 67 and gives the address; the boot is ours, heard by a packet socket beside it (quirks D-22)."""
+    client, leases = boot_in("same-host", ClientPlan(0, "bios", "nbd"))
+    assert_booted(client, server_md5(FILES))
+    assert f"{client.plan.mac} 10.77.0." in leases, describe(client)
