@@ -245,6 +245,7 @@ class ProxyDhcpServer:
                 plan=self._plan,
                 lessor=leasing.lessor if leasing else None,
                 now=leasing.clock() if leasing else 0.0,
+                is_shared=self.is_captured,
             )
         except WireError as error:
             self.counts["malformed"] += 1

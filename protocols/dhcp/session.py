@@ -187,10 +187,12 @@ def answer(
     plan: Plan,
     lessor: Lessor | None = None,
     now: float = 0.0,
+    is_shared: bool = False,
 ) -> Outcome:
     """Decide on one datagram that came to port `via` from `source`; `address` is ours, in dotted text.
 
-    `lessor` gives addresses, where we do; `now` is for its books, in unix seconds.
+    `lessor` gives addresses, where we do; `now` is for its books, in unix seconds. `is_shared`: `address` and port 67
+    are those of a DHCP server on the same host as well.
     Raises: WireError when the datagram, or an option that the answer rests on, is malformed.
     """
     packet = parse_packet(datagram)
@@ -204,7 +206,7 @@ def answer(
     if not _asks_to_boot(packet):
         return Outcome("plain_clients", events=seen)
     kind = ANSWERED_BY.get((via, message))
-    if kind is None or not _is_for_us(packet, message, via, address):
+    if kind is None or not _is_for_us(packet, message, via, None if is_shared else address):
         return Outcome("for_others", events=seen)
     request = read_request(packet, via)
     item = parse_boot_item(packet) if kind is MessageType.ACK else None
@@ -301,15 +303,16 @@ def _sign_of_life(packet: Packet, message: int, via: Via) -> tuple[HostSeen, ...
     return (HostSeen(format_mac(packet.hardware_address), client_address(packet), is_leasing),)
 
 
-def _is_for_us(packet: Packet, message: int, via: Via, address: str) -> bool:
+def _is_for_us(packet: Packet, message: int, via: Via, address: str | None) -> bool:
     """Whether an answer is ours to give: on port 67 a REQUEST is for the server that option 54 names (D-18).
 
     Renewals, and requests to the real DHCP server, name none or that one; a proxy must leave them alone (D-17).
+    `address` is None where that server has ours: what names it is meant for the one that gives addresses (D-22).
     """
     if via == "4011" or message == MessageType.DISCOVER:
         return True
     server = packet.address(Option.SERVER_ID)
-    return server == address or (server is None and message == MessageType.INFORM)
+    return server == address if server is not None else message == MessageType.INFORM
 
 
 def _settle(

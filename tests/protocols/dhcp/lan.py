@@ -63,11 +63,11 @@ class Lan:
         ip("-n", self.wire, "link", "set", "tap0", "master", "br0", "up")
         return "tap0"
 
-    def dhcp_server(self, dnsmasq: str, folder: Path) -> tuple[str, ...]:
-        """The command that runs a DHCP server which knows nothing of network boot."""
+    def dhcp_server(self, dnsmasq: str, folder: Path, namespace: str = "") -> tuple[str, ...]:
+        """The command that runs a DHCP server which knows nothing of network boot, on the router unless told."""
         words = ["-k", "--conf-file=/dev/null", "--port=0", "--bind-interfaces", "--interface=eth0", "--pid-file="]
         words += [f"--dhcp-range={DHCP_RANGE}", f"--dhcp-leasefile={folder}/leases", "--user=root", "--no-ping"]
-        return ("ip", "netns", "exec", self.router, dnsmasq, *words, f"--log-facility={folder}/router.log")
+        return ("ip", "netns", "exec", namespace or self.router, dnsmasq, *words, f"--log-facility={folder}/router.log")
 
 
 def _port_state(namespace: str, port: str) -> str:

@@ -129,6 +129,14 @@ def test_named_on_port_67(message: MessageType, server: bytes) -> None:
     assert [type(event) for event in outcome.events] == [HostSeen, BootServerAsked]
 
 
+@pytest.mark.parametrize("message", [MessageType.REQUEST, MessageType.INFORM])
+def test_named_where_a_dhcp_server_has_our_address(message: MessageType) -> None:
+    """It is meant: a second ACK, of no address, could be taken for the lease (D-22)."""
+    packet = build_packet(request(message, SERVER_ID=BOX_ID))
+    outcome = answer(packet, via="67", source=NOBODY, address=BOX, plan=plan, is_shared=True)
+    assert (outcome.counted, outcome.answer) == ("for_others", None)
+
+
 @pytest.mark.parametrize(
     ("packet", "via"),
     [

@@ -13,7 +13,7 @@ from protocols.dhcp.session import AddressGiven, HostSeen
 from protocols.dhcp.wire import MessageType, Packet, build_packet
 from tests.protocols.dhcp.lan import BOX, Lan, inside
 from tests.protocols.dhcp.leasing.parts import BOX_ID, NOW, client, lessor, packed, packet
-from tests.protocols.dhcp.test_endpoint import Reported, broadcast, machine_socket, plan, receive, running
+from tests.protocols.dhcp.machines import Reported, broadcast, machine_socket, plan, receive, running
 
 pytestmark = pytest.mark.root
 
