@@ -32,6 +32,7 @@ from appliance.menus.files import ipxe_script_name
 from appliance.names import STATE
 from appliance.offers.explanation import Explainer
 from appliance.offers.grub import Linker
+from appliance.offers.loaders import RecentlyMissing
 from appliance.offers.policy import make_plan
 from appliance.plan import Plans
 from appliance.quirks.adaptive import Adaptation
@@ -173,6 +174,7 @@ class Appliance:
             bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader,
             uefi_loader=lambda mac: self.plans.for_machine(mac).uefi_loader,
             script=ipxe_script_name,
+            missing=RecentlyMissing(),
         )
         self.dhcp = ProxyDhcpServer(
             plan=heed_quirks(plan, self.quirks, self.adaptation),

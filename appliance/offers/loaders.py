@@ -4,7 +4,10 @@ Only the files named here can be reached, whatever name a client asks for: nothi
 Debian's for another processor than this machine's lies below FETCHED, where deploy/loaders unpacks it.
 """
 
+import math
 import platform
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +16,7 @@ from protocols.dhcp.request import Architecture
 
 SYSTEM = Path("/")
 FETCHED = Path("var/lib/rootwire/loaders")  # of packages for other processors: beside the system, not part of it
+LOOK_SECONDS = 1.0  # for which what is installed stays as it was found
 IPXE = Path("usr/lib/ipxe")
 PXELINUX = Path("usr/lib/PXELINUX")
 SYSLINUX = Path("usr/lib/syslinux/modules/bios")
@@ -196,6 +200,28 @@ def missing_files(name: str, root: Path = SYSTEM) -> tuple[LoaderFile, ...]:
         return tool if find_modules(grub, root) else (modules, *tool)
     wanted = (name, *LOADER_FILES[name].needs)
     return tuple(LOADER_FILES[each] for each in wanted if find_loader_file(each, root) is None)
+
+
+class RecentlyMissing:
+    """missing_files, but each loader is looked for once a second at most: a classroom asks a thousand times in one."""
+
+    def __init__(
+        self,
+        look: Callable[[str], tuple[LoaderFile, ...]] = missing_files,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look = look
+        self._clock = clock
+        self._found: dict[str, tuple[float, tuple[LoaderFile, ...]]] = {}  # of loaders, whose names are ours
+
+    def __call__(self, name: str) -> tuple[LoaderFile, ...]:
+        """What is missing of the loader `name`, as of the last second. Raises: KeyError on other names."""
+        now = self._clock()
+        at, missing = self._found.get(name, (-math.inf, ()))
+        if now - at > LOOK_SECONDS:
+            missing = self._look(name)
+            self._found[name] = (now, missing)
+        return missing
 
 
 def missing_loaders(root: Path = SYSTEM, architectures: tuple[int, ...] = (0, 7)) -> list[tuple[str, str]]:

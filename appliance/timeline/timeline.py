@@ -67,6 +67,7 @@ class Timeline:
         self._machines: OrderedDict[str, Machine] = OrderedDict()  # by MAC or address, least recently seen first
         self._by_address: dict[str, Machine] = {}
         self._neighbours: OrderedDict[str, str] = OrderedDict()  # address to MAC, of any host
+        self._addresses: dict[str, dict[str, None]] = {}  # the same the other way round, oldest first
 
     def machines(self) -> list[Machine]:
         """All machines that are remembered, least recently seen first."""
@@ -190,10 +191,11 @@ class Timeline:
     def _tell_step(self, machine: Machine, boot: Boot, step: Step) -> None:
         """One log line per step, one more when the boot has its root, and the caller's own callback."""
         self.reached[step.stage] += 1
-        line = log.bind(mac=machine.mac, address=next(iter(machine.addresses), None))
+        who = {"mac": machine.mac, "address": next(iter(machine.addresses), None)}
         after = round(step.at - boot.began, 3)
-        line.info(
+        log.info(
             "boot_stage_reached",
+            **who,
             stage=step.stage.label,
             detail=step.detail,
             bytes=step.size,
@@ -201,7 +203,7 @@ class Timeline:
             after=after,
         )
         if step.stage is Stage.ROOT_CONNECTED:
-            line.info("machine_booted", root=step.detail, bytes=boot.size, seconds=after, firmware=boot.firmware)
+            log.info("machine_booted", **who, root=step.detail, bytes=boot.size, seconds=after, firmware=boot.firmware)
         if self._on_step:
             self._on_step(machine, step)
 
@@ -226,7 +228,7 @@ class Timeline:
         machine = nameless or Machine(mac, now)
         machine.mac = mac
         self._machines[machine.mac or address or ""] = machine
-        for known in [known for known, owner in self._neighbours.items() if owner == mac]:
+        for known in tuple(self._addresses.get(mac or "", ())):
             self._bind(machine, known)
         while len(self._machines) > self.limits.machines:
             self._forget(next(iter(self._machines)))
@@ -263,10 +265,19 @@ class Timeline:
         del self._by_address[address]
 
     def _remember_neighbour(self, mac: str, address: str) -> None:
+        self._forget_neighbour(address)
         self._neighbours[address] = mac
-        self._neighbours.move_to_end(address)
+        self._addresses.setdefault(mac, {})[address] = None
         if len(self._neighbours) > self.limits.neighbours:
-            self._neighbours.popitem(last=False)
+            self._forget_neighbour(next(iter(self._neighbours)))
+
+    def _forget_neighbour(self, address: str) -> None:
+        mac = self._neighbours.pop(address, None)
+        if mac is None:
+            return
+        del self._addresses[mac][address]
+        if not self._addresses[mac]:
+            del self._addresses[mac]
 
 
 def _begins_boot(boot: Boot, stage: Stage, firmware: Firmware | None, now: float) -> bool:

@@ -7,6 +7,7 @@ Left out on purpose: option overload (option 52) is neither read nor written, si
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from functools import lru_cache
 from ipaddress import IPv4Address
 from struct import Struct
 
@@ -35,6 +36,7 @@ SNAME_BYTES = 64
 FILE_BYTES = 128
 OPTION_BYTES = 255  # what one option's length byte can say; longer values are split (RFC 3396)
 MIN_PACKET = 300  # BOOTP's minimum, which some ROMs insist on (RFC 1542 §2.1, quirks D-7)
+ADDRESSES_KEPT = 256  # of both spellings: there are eight in each exchange, nearly all of them nobody's or our own
 UUID_OPTION_BYTES = 17  # a type byte, always 0, and sixteen of UUID (RFC 4578 §2.3)
 
 
@@ -160,7 +162,7 @@ class Packet:
         Raises: WireError when it is not four bytes long.
         """
         value = self.number(code, 4)
-        return None if value is None else str(IPv4Address(value))
+        return None if value is None else _dotted(value.to_bytes(4, "big"))
 
 
 def parse_packet(data: bytes) -> Packet:
@@ -189,10 +191,10 @@ def parse_packet(data: bytes) -> Packet:
         hops=hops,
         secs=secs,
         flags=flags,
-        ciaddr=str(IPv4Address(ciaddr)),
-        yiaddr=str(IPv4Address(yiaddr)),
-        siaddr=str(IPv4Address(siaddr)),
-        giaddr=str(IPv4Address(giaddr)),
+        ciaddr=_dotted(ciaddr),
+        yiaddr=_dotted(yiaddr),
+        siaddr=_dotted(siaddr),
+        giaddr=_dotted(giaddr),
         chaddr=chaddr,
         sname=sname.partition(b"\0")[0],
         file=file.partition(b"\0")[0],
@@ -215,10 +217,10 @@ def build_packet(packet: Packet) -> bytes:
         packet.xid,
         packet.secs,
         packet.flags,
-        IPv4Address(packet.ciaddr).packed,
-        IPv4Address(packet.yiaddr).packed,
-        IPv4Address(packet.siaddr).packed,
-        IPv4Address(packet.giaddr).packed,
+        _packed(packet.ciaddr),
+        _packed(packet.yiaddr),
+        _packed(packet.siaddr),
+        _packed(packet.giaddr),
         packet.chaddr,
         packet.sname,
         packet.file,
@@ -287,3 +289,13 @@ def parse_architectures(value: bytes) -> tuple[int, ...]:
     if not value or len(value) % 2:
         raise WireError(f"option 93 has {len(value)} bytes, not one or more pairs")
     return tuple(int.from_bytes(value[at : at + 2], "big") for at in range(0, len(value), 2))
+
+
+@lru_cache(ADDRESSES_KEPT)
+def _dotted(address: bytes) -> str:
+    return str(IPv4Address(address))
+
+
+@lru_cache(ADDRESSES_KEPT)
+def _packed(address: str) -> bytes:
+    return IPv4Address(address).packed

@@ -10,10 +10,12 @@ from appliance.offers.loaders import (
     LINKED,
     LOADER_FILES,
     LOADERS,
+    LOOK_SECONDS,
     MKIMAGE,
     NO_LOADER,
     Family,
     LoaderFile,
+    RecentlyMissing,
     find_loader_file,
     loaders_for,
     missing_files,
@@ -86,6 +88,23 @@ def test_nothing_is_missing(system: Path) -> None:
     """With every package there."""
     assert missing_files("pxelinux.0", system) == ()
     assert missing_loaders(system) == []
+
+
+def test_looked_for_once_a_second() -> None:
+    """And again when it is older: what was installed meanwhile is found."""
+    looked: list[str] = []
+    now = [10.0]
+
+    def look(name: str) -> tuple[LoaderFile, ...]:
+        looked.append(name)
+        return ()
+
+    missing = RecentlyMissing(look, lambda: now[0])
+    for name in ("pxelinux.0", "pxelinux.0", "snponly.efi"):
+        assert missing(name) == ()
+    now[0] += LOOK_SECONDS + 0.1
+    missing("pxelinux.0")
+    assert looked == ["pxelinux.0", "snponly.efi", "pxelinux.0"]
 
 
 def test_loader_without_what_it_needs(system: Path) -> None:
