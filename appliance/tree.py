@@ -2,7 +2,7 @@
 
 The same names are served over TFTP and HTTP. Nothing outside the root is reachable, by `..`, absolute path,
 backslash or symbolic link; Debian's loaders are, by a fixed list of names. image/NAME/-/PATH is a file inside the
-squashfs NAME, whose symbolic links lead nowhere outside of it.
+squashfs or ISO NAME, whose symbolic links lead nowhere outside of it.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from appliance.offers.loaders import find_loader_file
 from appliance.plan import KERNEL_PATH, Plans
 from storage.errors import StorageError
 from storage.image import BytesImage, FileImage, Image
+from storage.iso9660 import Iso
 from storage.squashfs import Squashfs
 
 KIWI_FILES = ("kiwi/config.", "kiwi/hardware_config.")  # in any case: clients never get such a file as it is
@@ -95,13 +96,14 @@ class Tree:
         return None if entry is None else (entry, parts[1])
 
     def _open_inside(self, entry: Entry, path: str) -> Image:
-        files = entry.files
+        files = entry.inside
         if files is None:
             raise FileNotFoundError(f"{entry.name} holds no files that could be read")
         found = _look_up(files, path) or _look_up(files, path.replace("\\", "/"))  # a name may have a backslash in it
         if found is None:
             raise FileNotFoundError(f"{path!r} is no file in {entry.name}")
-        return self._catalog.unpacked.take(entry.name, found)
+        # Files of an ISO lie in it as they are.
+        return found if entry.is_medium else self._catalog.unpacked.take(entry.name, found)
 
     def _find(self, path: str) -> Image | None:
         if path.casefold().startswith(KIWI_FILES):
@@ -204,7 +206,7 @@ def _generated(content: bytes | None) -> Image | None:
     return None if content is None else BytesImage(content)
 
 
-def _look_up(files: Squashfs, path: str) -> Image | None:
+def _look_up(files: Squashfs | Iso, path: str) -> Image | None:
     try:
         return files.open_file(path)
     except OSError:  # nothing there, a folder, a device, a link that leads in circles, a name too long

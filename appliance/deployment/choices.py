@@ -43,7 +43,7 @@ class Choices:
             own = self._deployments.own_initrd(entry.name)
             if own.path is None:
                 return own.problem or f"the initramfs for {entry.name} is being made"
-            line, initrd = command_line(Kind.OWN, root, self._place(entry)), f"{TREE_INITRDS}/{entry.name}"
+            line, initrd = command_line(Kind.OWN, root, self._place(entry, found)), f"{TREE_INITRDS}/{entry.name}"
         rule = self._deployments.rule(entry.name)
         words = " ".join(part for part in (line.words, found.words, append, rule.append) if part)
         title = f"{entry.name}, Linux {found.version}"
@@ -60,10 +60,10 @@ class Choices:
 
     def _line(self, entry: Entry, found: Deployment, root: Root) -> CommandLine | None:
         kind = found.ways.get(root)
-        return None if kind is None else command_line(kind, root, self._place(entry))
+        return None if kind is None else command_line(kind, root, self._place(entry, found))
 
-    def _place(self, entry: Entry) -> Place:
-        return Place(self._server, entry.name, entry.target, entry.image.size)
+    def _place(self, entry: Entry, found: Deployment) -> Place:
+        return Place(self._server, entry.name, entry.target, entry.image.size, found.kernel)
 
 
 def _served(entry: Entry, path: str) -> str:

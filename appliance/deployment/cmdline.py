@@ -11,6 +11,7 @@ from typing import Literal, overload
 
 from appliance.config import Root
 from appliance.deployment.kinds import Kind
+from appliance.names import INSIDE
 
 IPAPPEND_BOTH = 3  # ip=... and BOOTIF=...: our own client takes its server from the former
 IPAPPEND_CARD = 2  # BOOTIF=... only: to the others ip=... would be a static address
@@ -23,6 +24,8 @@ _OWN = f"kiwiserver={{server}} kiwiservertype=http rootwire.extra={TREE_INITRDS}
 # dracut: the network is for the root, so bring it up, by DHCP. The drivers' modules are loaded before udev starts:
 # nothing else loads nbd or aoe, and AoE's asks for targets as soon as a link is up.
 _DRACUT = "ip=dhcp rd.neednet=1"
+
+_INSIDE = f"http://{{server}}/image/{{image}}{INSIDE.removesuffix('/')}"  # the root of a medium's files
 
 ROWS: dict[tuple[Kind, Root], str] = {
     (Kind.OWN, "nbd"): _OWN,
@@ -46,6 +49,15 @@ ROWS: dict[tuple[Kind, Root], str] = {
     (Kind.KIWI_LIVE_AOE, "aoe"): "rd.kiwi.live.pxe root=live:AOEINTERFACE={target} rd.driver.pre=aoe",
     (Kind.CASPER, "ram"): "boot=casper ip=dhcp url=http://{server}/image/{image} cloud-config-url=/dev/null",
     (Kind.ARCHISO, "nbd"): "archisobasedir=arch archiso_nbd_srv={server} archiso_nbd_name={image} ip=dhcp",
+    # What comes behind these URLs they ask for themselves, file by file: it is served from inside the medium.
+    (Kind.ANACONDA, "ram"): f"inst.stage2={_INSIDE} {_DRACUT}",
+    (Kind.ANACONDA_REPO, "ram"): f"inst.repo={_INSIDE} {_DRACUT}",
+    (Kind.COREOS, "ram"): (
+        f"coreos.live.rootfs_url={_INSIDE}/images/pxeboot/rootfs.img"
+        f" ignition.firstboot ignition.platform.id=metal {_DRACUT}"
+    ),
+    (Kind.ALPINE, "ram"): f"ip=dhcp alpine_repo={_INSIDE}/apks modloop={_INSIDE}/boot/modloop-{{flavour}}",
+    (Kind.LINUXRC, "ram"): f"install={_INSIDE} ifcfg=*=dhcp",
 }
 
 # KIWI's clients make RAM disks of so many KiB unless told; theirs have to be larger than what goes into them.
@@ -58,12 +70,21 @@ _PORT = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a root is: our IPv4 address, the image's name (its export), its AoE target as e0.1, its size in bytes."""
+    """Where a root is: our IPv4 address, the image's name (its export), its AoE target as e0.1, its size in bytes.
+
+    `kernel` is the path of the kernel that is booted, where that is in the image.
+    """
 
     server: str
     image: str
     target: str
     size: int = 0
+    kernel: str = ""
+
+    @property
+    def flavour(self) -> str:
+        """What the kernel's name ends in: virt, of vmlinuz-virt."""
+        return self.kernel.rpartition("-")[2]
 
     @property
     def ramdisk(self) -> int:
@@ -90,6 +111,11 @@ def command_line(kind: Kind, root: Root, place: Place) -> CommandLine | None:
         return None
     suffix = "" if place.image.endswith((".squashfs", ".iso")) else ".squashfs"
     words = row.format(
-        server=place.server, image=place.image, target=place.target, suffix=suffix, ramdisk=place.ramdisk
+        server=place.server,
+        image=place.image,
+        target=place.target,
+        suffix=suffix,
+        ramdisk=place.ramdisk,
+        flavour=place.flavour,
     )
     return CommandLine(words, IPAPPEND_BOTH if kind in (Kind.OWN, Kind.KIWI_NETBOOT) else IPAPPEND_CARD)

@@ -155,7 +155,7 @@ class Deployments:
     def _survey(self, entry: Entry) -> None:
         known = self._of(entry.name)
         try:
-            looked = look_into(self._folder / entry.name, entry.files, known.rule, entry.format)
+            looked = look_into(self._folder / entry.name, entry.inside, known.rule, entry.format)
             found = looked or Deployment(problem=_unreadable(entry))
         except (OSError, StorageError) as failure:
             found = Deployment(problem=f"it is damaged ({failure})")
@@ -239,7 +239,6 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _unreadable(entry: Entry) -> str:
-    if entry.format == "squashfs":
+    if entry.format == "squashfs" or entry.is_medium:
         return "it is damaged"
-    remedy = " (take it in by rootwire import)" if entry.is_medium else ""
-    return f"only a squashfs is looked into, and it is {entry.format}{remedy}"
+    return f"only a squashfs and an ISO are looked into, and it is {entry.format}"

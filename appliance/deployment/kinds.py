@@ -28,6 +28,11 @@ class Kind(StrEnum):
     KIWI_LIVE_AOE = "kiwi-live-aoe"  # the same before
     CASPER = "casper"  # Ubuntu's live media
     ARCHISO = "archiso"  # Arch Linux's
+    ANACONDA = "anaconda"  # Fedora's and its relatives' installer, without packages
+    ANACONDA_REPO = "anaconda-repo"  # the same, with them
+    COREOS = "coreos"  # Fedora CoreOS, live
+    ALPINE = "alpine"
+    LINUXRC = "linuxrc"  # the installer of openSUSE and SLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class Initramfs:
     ways: Mapping[Root, Kind] = field(default_factory=dict)
     versions: frozenset[str] = frozenset()
 
+
+OF_MEDIA = (Kind.ANACONDA, Kind.ANACONDA_REPO, Kind.COREOS, Kind.ALPINE, Kind.LINUXRC)
 
 # What must be seen for a root to be mounted by a kind; the first that fits has the root. The best come first, and what
 # an initramfs does best it does where nobody says which root: the last two leave the system with a root it can't write.
@@ -58,12 +65,15 @@ CLUES: tuple[tuple[Root, Kind, frozenset[str]], ...] = (
     ("aoe", Kind.KIWI_LIVE_AOE, frozenset({"dracut kiwi-live", "module aoe"})),
     ("ram", Kind.CASPER, frozenset({"casper"})),
     ("nbd", Kind.ARCHISO, frozenset({"archiso nbd", "program nbd-client", "module nbd"})),
+    # Told by what else is on their medium (media.py), never by their initramfs.
+    *(("ram", kind, frozenset({f"medium {kind}"})) for kind in OF_MEDIA),
 )
 
 # What each mounts; most do with any file system that the kernel knows, some with one only.
 MEDIUM = "iso9660"
 SQUASHFS = "squashfs"
-_MEDIA = frozenset({Kind.KIWI_LIVE, Kind.KIWI_LIVE_AOE, Kind.CASPER, Kind.ARCHISO, Kind.LIVENET, Kind.LIVE_BOOT})
+_LIVE_MEDIA = frozenset({Kind.KIWI_LIVE, Kind.KIWI_LIVE_AOE, Kind.CASPER, Kind.ARCHISO, Kind.LIVENET, Kind.LIVE_BOOT})
+_MEDIA = _LIVE_MEDIA | frozenset(OF_MEDIA)
 _ANYTHING = frozenset({Kind.OWN, Kind.KIWI_OVERLAY, Kind.KIWI_NETBOOT})
 _OF_SQUASHFS = frozenset({Kind.LIVENET, Kind.LIVE_BOOT, Kind.DRACUT_NBD, Kind.NBD_CLIENT})
 

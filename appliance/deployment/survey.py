@@ -7,9 +7,11 @@ from pathlib import Path
 from appliance.config import Root
 from appliance.deployment.beside import INITRD_SUFFIX, KERNEL_SUFFIX, Beside, find_beside
 from appliance.deployment.finding import Kernel, find_initrds, find_kernels, find_modules, open_file, read_version
-from appliance.deployment.kinds import SQUASHFS, Kind, recognise, ways_by
+from appliance.deployment.kinds import MEDIUM, SQUASHFS, Kind, recognise, ways_by
+from appliance.deployment.media import find_layout
 from appliance.deployment.rules import OWN_INITRD, Rule
 from appliance.deployment.streams import ArchiveError
+from storage.iso9660 import Iso
 from storage.squashfs import Squashfs
 
 
@@ -32,15 +34,17 @@ class Deployment:
     remarks: tuple[str, ...] = ()
 
 
-def look_into(image: Path, files: Squashfs | None, rule: Rule, root: str = SQUASHFS) -> Deployment | None:
+def look_into(image: Path, files: Squashfs | Iso | None, rule: Rule, root: str = SQUASHFS) -> Deployment | None:
     """How the image at a path boots: what is beside it comes before what is in it, unless its rule file names a file.
 
-    `files` is what is in it, if it is a squashfs, and `root` its format. None where there is nothing to look into.
+    `files` is what is in it, if it is a squashfs or an ISO, and `root` its format. None where nothing is looked into.
     Raises: StorageError or OSError where it can't be read.
     """
     beside = find_beside(image.parent, image.name)
     if beside is not None and rule.kernel is None and rule.initrd is None:
-        return survey_beside(beside, files, root)
+        return survey_beside(beside, files if isinstance(files, Squashfs) else None, root)
+    if isinstance(files, Iso):
+        return survey_medium(files, rule)
     return None if files is None else survey(files, rule)
 
 
@@ -81,6 +85,26 @@ def survey_beside(beside: Beside, files: Squashfs | None, root: str) -> Deployme
         return Deployment(problem=f"its {INITRD_SUFFIX} file can't mount it over the network")
     initrd = INITRD_SUFFIX if found.ways else ""
     return Deployment(KERNEL_SUFFIX, version, initrd, found.ways, modules, words=beside.words, remarks=remarks)
+
+
+def survey_medium(medium: Iso, rule: Rule) -> Deployment:
+    """Look into a medium; unpacks its initramfs. Raises: StorageError where it is damaged or can't be read."""
+    layout = find_layout(medium)
+    kernel = rule.kernel or (f"/{layout.kernel}" if layout else None)
+    initrd = rule.initrd or (f"/{layout.initrd}" if layout else None)
+    if kernel is None or initrd is None or initrd == OWN_INITRD:
+        return Deployment(problem="it holds no kernel and initramfs at any place that is known")
+    kind = rule.kind or (layout.kind if layout else None)
+    try:
+        version = read_version(medium.open_file(kernel), "")
+        ways = ways_by(kind) if kind else recognise(medium.open_file(initrd), MEDIUM).ways
+    except (OSError, ArchiveError) as failure:
+        return Deployment(problem=f"its kernel {kernel} or initramfs {initrd} can't be read: {failure}")
+    if version is None:
+        return Deployment(problem=f"its {kernel} is no kernel")
+    if not ways:
+        return Deployment(problem=f"its initramfs {initrd} can't mount it over the network")
+    return Deployment(kernel, version, initrd, ways)
 
 
 def _named_kernel(files: Squashfs, path: str) -> list[Kernel]:

@@ -2,13 +2,13 @@
 
 Every file there that is no checksum, no rule file, not compressed and does not belong to another is a read-only NBD
 export under its file name and an AoE target in name order: e0.1, e0.2, ... A file that no boot can use is said so at
-once, not when a client hangs on it; one that is still being copied is none yet. What a squashfs holds can be had file
-by file.
+once, not when a client hangs on it; one that is still being copied is none yet. What a squashfs or an ISO
+holds can be had file by file.
 """
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from appliance.kiwi.names import is_safe_name
 from storage import squashfs
 from storage.errors import StorageError
 from storage.image import FileImage
+from storage.iso9660 import Iso, IsoError
 from storage.squashfs import Squashfs, SquashfsError
 
 CHECKSUM_SUFFIXES = (".md5", ".sha256", ".sha512")
@@ -56,26 +57,31 @@ class CatalogLimits:
     unpacked_bytes: int = 256 << 20  # for files inside images, decompressed: some kernels with their initrds
 
 
+# Formats of which files can be had one by one.
+OPENERS: dict[str, Callable[[FileImage], Squashfs | Iso]] = {"squashfs": squashfs.open, "iso9660": Iso}
+
+
 class Contents:
-    """The files inside a squashfs, which is opened when somebody first wants one."""
+    """The files inside an image, which is opened when somebody first wants one."""
 
-    __slots__ = ("_image", "_is_damaged", "_lock", "_name", "_opened")
+    __slots__ = ("_image", "_is_damaged", "_lock", "_name", "_open", "_opened")
 
-    def __init__(self, name: str, image: FileImage) -> None:
+    def __init__(self, name: str, image: FileImage, kind: str) -> None:
         self._name = name
         self._image = image
+        self._open = OPENERS.get(kind)
         self._lock = threading.Lock()
-        self._opened: Squashfs | None = None
+        self._opened: Squashfs | Iso | None = None
         self._is_damaged = False
 
-    def open(self) -> Squashfs | None:
+    def open(self) -> Squashfs | Iso | None:
         """The file system, or None where it can't be read, which is logged: of a damaged one once."""
         with self._lock:
-            if self._opened is None and not self._is_damaged:
+            if self._open is not None and self._opened is None and not self._is_damaged:
                 try:
-                    self._opened = squashfs.open(self._image)
+                    self._opened = self._open(self._image)
                 except StorageError as failure:
-                    self._is_damaged = isinstance(failure, SquashfsError)  # a disk's error may pass
+                    self._is_damaged = isinstance(failure, SquashfsError | IsoError)  # a disk's error may pass
                     log.warning("image_unreadable", image=self._name, reason=str(failure))
             return self._opened
 
@@ -103,7 +109,13 @@ class Entry:
 
         What is read from it later may still turn out to be damaged: it raises StorageError then.
         """
-        return self.contents.open() if self.format == "squashfs" else None
+        inside = self.inside
+        return inside if isinstance(inside, Squashfs) else None
+
+    @property
+    def inside(self) -> Squashfs | Iso | None:
+        """What files can be had of, one by one; None where it is none, or can't be read. May wait for the disk."""
+        return self.contents.open()
 
     @property
     def is_medium(self) -> bool:
@@ -220,7 +232,7 @@ class Catalog:
             except NotAnImageError:
                 continue
             if identity is not None and identity.inode == now.inode:  # else another file has its name
-                fresh = Entry(name, kind, image, entry.shelf, entry.slot, Contents(name, image), identity)
+                fresh = Entry(name, kind, image, entry.shelf, entry.slot, Contents(name, image, kind), identity)
                 self._entries = {**self._entries, name: fresh}
 
     def _candidates(self) -> list[str]:
@@ -256,7 +268,7 @@ class Catalog:
             raise NotAnImageError(f"is one more than limits.catalog.max_images = {self._limits.max_images}")
         image, identity, kind = self._look_at(name)
         shelf, slot = divmod(len(self._entries) + 1, SLOTS_PER_SHELF)
-        return Entry(name, kind, image, shelf, slot, Contents(name, image), identity)
+        return Entry(name, kind, image, shelf, slot, Contents(name, image, kind), identity)
 
     def _look_at(self, name: str) -> tuple[FileImage, Identity | None, str]:
         try:

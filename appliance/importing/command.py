@@ -10,8 +10,9 @@ from typing_extensions import TypedDict
 from appliance.config import Root
 from appliance.deployment.beside import INITRD_SUFFIX, INSTALLER_PREFIX, PACKED_DISK_SUFFIX, SUFFIXES
 from appliance.deployment.kinds import recognise as recognise_initrd
-from appliance.deployment.rules import rule_file
+from appliance.deployment.rules import Rule, rule_file
 from appliance.deployment.streams import ArchiveError
+from appliance.deployment.survey import survey_medium
 from appliance.errors import OperatorError
 from appliance.images.catalog import CHECKSUM_SUFFIXES, SIGNATURES
 from appliance.importing.kits import Kind, Kit, assemble
@@ -21,6 +22,7 @@ from appliance.importing.progress import Bar
 from appliance.importing.recognising import Found, recognise
 from appliance.importing.staging import Staging, is_full
 from storage.image import FileImage
+from storage.iso9660 import Iso
 
 IMAGES = "image"
 
@@ -122,15 +124,18 @@ def _report(folder: Path, kit: Kit, files: Placed, left_out: list[str]) -> Impor
 
 def _ways(folder: Path, kit: Kit) -> dict[str, str]:
     """How machines can reach what has its initrd beside it."""
+    if kit.kind is Kind.MEDIUM:
+        medium = survey_medium(Iso(FileImage(folder / kit.name)), Rule())
+        return {over: str(kind) for over, kind in medium.ways.items()}
     initrd = folder / f"{kit.name}{INITRD_SUFFIX}"
     if kit.kind is Kind.INSTALL or not initrd.exists():
         return {}
     root = next((name for name, offset, magic in SIGNATURES if _has(folder / kit.name, offset, magic)), "")
     try:
-        found = recognise_initrd(FileImage(initrd), root)
+        ways = recognise_initrd(FileImage(initrd), root).ways
     except ArchiveError:  # the appliance says so, too, when it looks into it
         return {}
-    return {over: str(kind) for over, kind in found.ways.items()}
+    return {over: str(kind) for over, kind in ways.items()}
 
 
 def _has(path: Path, offset: int, magic: bytes) -> bool:
@@ -155,6 +160,6 @@ def _describe_boot(report: ImportReport) -> str:
         return f'it is in every machine\'s menu, over {", ".join(ways)}; image = "{name}" has machines boot it'
     if ways:
         return f"machines boot it over {', '.join(ways)}"
-    if f"{IMAGES}/{name}{INITRD_SUFFIX}" in report["files"]:
+    if report["kind"] == Kind.MEDIUM or f"{IMAGES}/{name}{INITRD_SUFFIX}" in report["files"]:
         return "its own initrd reaches it by no way that is known here"
     return "it came without kernel and initrd: it boots by what is in it, if it is a squashfs"

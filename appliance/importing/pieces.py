@@ -11,6 +11,7 @@ from appliance.errors import OperatorError
 from appliance.importing.tar import BLOCK, is_tar, read_members
 from storage.errors import StorageError
 from storage.image import FileImage, Image
+from storage.iso9660 import IsoError
 
 FOLDER_MOST = 1000  # files of a folder that are looked at: KIWI's target folders have some dozen
 NAME_MOST = 240  # bytes: a file system's limit, less what is put before and behind it
@@ -68,7 +69,7 @@ def said_of(path: Path | str) -> Iterator[None]:
     try:
         yield
     except (ArchiveError, StorageError) as failure:
-        what = str(failure) if isinstance(failure, ArchiveError) else f"can't be read: {failure}"
+        what = str(failure) if isinstance(failure, ArchiveError | IsoError) else f"can't be read: {failure}"
         raise OperatorError(f"{path} {what}", "fetch it anew, or build it again") from failure
     except OSError as failure:
         raise OperatorError(f"{path}: {failure.strerror}", "name a file or folder that can be read") from failure

@@ -18,15 +18,14 @@ from appliance.deployment.beside import (
 from appliance.deployment.rules import rule_file
 from appliance.deployment.streams import read_chunks, unpack
 from appliance.errors import OperatorError
-from appliance.importing.iso import Medium, Node
 from appliance.importing.kits import Kind, Kit
-from appliance.importing.media import find_loaded
 from appliance.importing.pieces import said_of, told
 from appliance.importing.progress import Bar
 from appliance.importing.recognising import TEXT_MOST
 from appliance.importing.staging import Staged, Staging
 from appliance.importing.sums import Claim, Content, bounded, measure, read_claim, verify
 from storage.image import FileImage
+from storage.iso9660 import Iso
 
 # Words that say where the root of another way to boot is, or where an example would be.
 _OTHERS = re.compile(r"root=.*|rd\.kiwi\.install\.(?:pxe|image=.*)")
@@ -52,7 +51,7 @@ class Placer:
         if kit.installer is not None:
             files.append((kit.installer, f"{INSTALLER_PREFIX}{kit.name}{INITRD_SUFFIX}"))
         if kit.kind is Kind.MEDIUM:
-            files += self._loaded(kit)
+            self._require_whole(kit.image)
         if kit.append is not None and (words := clean_append(kit.append)):
             files.append((self._text(f"{words}\n"), f"{kit.name}{APPEND_SUFFIX}"))
         if root is not None:
@@ -66,16 +65,10 @@ class Placer:
         ]
         return files
 
-    def _loaded(self, kit: Kit) -> Placed:
-        """Kernel and initrd out of a medium, if it has any: loaders read no ISO."""
-        with said_of(kit.image.name):
-            medium = Medium(FileImage(kit.image.path))
-            found = find_loaded(medium)
-        nodes = [] if found is None else [(found.kernel, KERNEL_SUFFIX), (found.initrd, INITRD_SUFFIX)]
-        return [(self._inside(kit, medium, node), f"{kit.name}{suffix}") for node, suffix in nodes]
-
-    def _inside(self, kit: Kit, medium: Medium, node: Node) -> Staged:
-        return self._staging.add(kit.image.name, told(medium.chunks(node), kit.image.name), node.size)
+    def _require_whole(self, medium: Staged) -> None:
+        """Most downloads that fail are cut off, and say so by themselves."""
+        with said_of(medium.name):
+            Iso(FileImage(medium.path))
 
     def _image(self, kit: Kit) -> tuple[Staged, Content]:
         """The image as it is to be served, and what it is uncompressed, which is verified."""

@@ -183,3 +183,28 @@ class PaddedImage(Image):
         inside = max(0, min(length, self.base.size - offset))
         runs = self.base.extents(offset, inside) if inside else []
         return runs + [(length - inside, True)] * (length > inside)
+
+
+class WindowImage(Image):
+    """A stretch of another image."""
+
+    def __init__(self, base: Image, start: int, length: int) -> None:
+        if as_unsigned(start) + as_unsigned(length) > base.size:
+            raise ValueError("outside")
+        self.base = base
+        self.start = start
+        self.size = length
+        self.version = f"{base.version}.{start:x}.{length:x}"
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return self.base.read_at(self.start + offset, length)
+
+    def place_at(self, offset: int, length: int) -> tuple[int, int] | None:
+        """Where the base says."""
+        self._require_inside(offset, length)
+        return self.base.place_at(self.start + offset, length)
+
+    def extents(self, offset: int, length: int) -> list[tuple[int, bool]]:
+        """All data, since nobody asks."""
+        self._require_inside(offset, length)
+        return [(length, False)] if length else []

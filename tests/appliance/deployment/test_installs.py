@@ -178,7 +178,7 @@ def test_what_is_wrong_with_it_is_on_the_screen(images: Path, name: str, content
     assert problem in menu(images).notice
 
 
-def test_a_medium_that_was_only_copied_says_what_to_do(images: Path) -> None:
-    """Its kernel is inside, where no loader reads it."""
+def test_a_medium_that_is_damaged_says_so(images: Path) -> None:
+    """On the screen of a machine that is to boot it."""
     (images / "a.iso").write_bytes(ISO)
-    assert "rootwire import" in menu(images, MAC, machines={MAC: {"image": "a.iso"}}).notice
+    assert "it is damaged" in menu(images, MAC, machines={MAC: {"image": "a.iso"}}).notice
