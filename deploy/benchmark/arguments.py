@@ -8,9 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from deploy.benchmark.cells import CELLS, CROWDS, INSIDES, NEIGHBOURS, SCALINGS, Cell, Crowd, Inside, Neighbour, Scaling
+from deploy.benchmark.cells import (
+    CELLS,
+    CROWDS,
+    INSIDES,
+    NEIGHBOURS,
+    SCALINGS,
+    STORMS,
+    Cell,
+    Crowd,
+    Inside,
+    Neighbour,
+    Scaling,
+    Storm,
+)
 
-PROTOCOLS = ("nbd", "tftp", "aoe", "http", "squashfs")
+PROTOCOLS = ("nbd", "tftp", "aoe", "http", "squashfs", "dhcp")
 MAX_ROUNDS = 50
 MAX_SECONDS = 60.0
 QUICK = (1, 0.5)  # rounds and seconds of --quick: whether it works, not how fast anything is
@@ -83,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def names_of(protocols: Sequence[str]) -> list[str]:
     """What --cell can name in these protocols."""
-    every: tuple[Cell | Crowd | Inside | Neighbour | Scaling, ...] = (*CELLS, *CROWDS, *INSIDES, *NEIGHBOURS, *SCALINGS)
+    ours: tuple[Crowd | Inside | Neighbour | Scaling, ...] = (*CROWDS, *INSIDES, *NEIGHBOURS, *SCALINGS)
+    every: tuple[Cell | Crowd | Inside | Neighbour | Scaling | Storm, ...] = (*CELLS, *ours, *STORMS)
     return [one.name for one in every if one.protocol in protocols]
 
 

@@ -202,6 +202,32 @@ SCALINGS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Storm:
+    """Machines that look for a boot server, each once, and how long its offer takes; one without an offer never ends.
+
+    `seconds` is over how long they are spread, None for all at once; `bar` is the most that the p99 may be.
+    """
+
+    name: str
+    machines: int
+    seconds: float | None
+    bar: float  # seconds
+    protocol: str = "dhcp"
+
+    @property
+    def load(self) -> tuple[str, ...]:
+        """What the generator is told."""
+        spread = () if self.seconds is None else ("--spread", str(self.seconds))
+        return ("--machines", str(self.machines), *spread)
+
+
+STORMS = (
+    Storm("1,000 machines within a second", 1000, 1.0, bar=1.0),
+    Storm("1,000 machines at once", 1000, None, bar=1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Inside:
     """A file inside an image against the same plain in the tree, both of our own server and in memory, in turn."""
 

@@ -98,6 +98,16 @@ def _dnsmasq(place: Place) -> list[str]:
     ]
 
 
+def _proxy_dnsmasq(place: Place) -> list[str]:
+    """Offers and no addresses, as the appliance; each offer is logged by both."""
+    network = place.address.rpartition(".")[0] + ".0"
+    return [
+        *(place.program("dnsmasq"), "--conf-file=/dev/null", "--keep-in-foreground", "--port=0", "--user=root"),
+        *("--bind-interfaces", f"--interface={place.interface}", f"--dhcp-range={network},proxy", "--pid-file="),
+        *("--pxe-service=X86-64_EFI,boot,snponly.efi", f"--log-facility={place.fixture.run}/dnsmasq.log"),
+    ]
+
+
 def _tftpd_hpa(place: Place) -> list[str]:
     where = ("-a", f"{place.address}:69", "-s", str(place.fixture.tree))
     return [place.program("in.tftpd"), "--foreground", "--listen", "-u", "root", *where]
@@ -155,6 +165,7 @@ CONTENDERS: dict[str, tuple[Contender, ...]] = {
     ),
     "aoe": (_OURS, Contender("vblade", _vblade, "vblade", target=(1, 1))),
     "http": (_OURS, Contender("nginx", _nginx, "nginx")),
+    "dhcp": (_OURS, Contender("dnsmasq", _proxy_dnsmasq, "dnsmasq-base")),
 }
 
 
@@ -179,7 +190,11 @@ SUBJECT: dict[str, tuple[str, ...]] = {
     "tftp": ("--file", BOOT_FILE),
     "aoe": (),
     "http": ("--path", f"/image/{IMAGE}"),
+    "dhcp": (),
 }
+
+# The protocols of machines without an address: each server has a cable of its own, the generator the other end of it.
+CABLED = ("aoe", "dhcp")
 
 # Of what every server sends in a cell, a sample is compared with this file of the tree.
 SAMPLED: dict[str, str] = {"tftp": BOOT_FILE, "aoe": f"image/{IMAGE}"}

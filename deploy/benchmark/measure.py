@@ -15,19 +15,23 @@ from deploy.benchmark.cells import (
     MIB,
     NEIGHBOURS,
     SCALINGS,
+    STORMS,
     Cell,
     Crowd,
     Inside,
     Neighbour,
     Scaling,
+    Storm,
 )
 from deploy.benchmark.contenders import CONTENDERS, SAMPLED, alone, with_floor, with_pumps
 from deploy.benchmark.fixture import Fixture
 from deploy.benchmark.generators import LoadFailedError
 from deploy.benchmark.neighbours import Meeting, neighbour_rows, scaling_row
 from deploy.benchmark.stage import WARM_UP, Memory, Stage
+from deploy.benchmark.storms import storm_rows
 from deploy.benchmark.unpacking import make_images, read_once, readers_of
 
+ETHERNET_MTU = 1500
 Progress = Callable[[str], None]  # told what runs next, before each run
 Costs = dict[tuple[str, int], list[float | None]]  # seconds a request, by server and how many clients
 
@@ -71,7 +75,11 @@ class Plan:
         """What one protocol sends from inside an image."""
         return [inside for inside in INSIDES if self._wants(inside, protocol)]
 
-    def _wants(self, one: Cell | Crowd | Inside | Neighbour | Scaling, protocol: str) -> bool:
+    def storms(self, protocol: str) -> list[Storm]:
+        """What one protocol is asked by machines that were just switched on."""
+        return [storm for storm in STORMS if self._wants(storm, protocol)]
+
+    def _wants(self, one: Cell | Crowd | Inside | Neighbour | Scaling | Storm, protocol: str) -> bool:
         return one.protocol == protocol and (not self.texts or any(text in one.name for text in self.texts))
 
 
@@ -105,6 +113,12 @@ async def measure(plan: Plan, arena: Arena, fixture: Fixture, folder: Path, prog
             arena.set_mtu(neighbour.mtu)
             async with Stage(protocol, alone(protocol), arena, fixture, folder) as stage:
                 results.rows += await _measure_neighbour(neighbour, stage, plan, results, progress)
+        if storms := plan.storms(protocol):
+            progress(f"{protocol}: servers start")
+            arena.set_mtu(ETHERNET_MTU)
+            async with Stage(protocol, CONTENDERS[protocol], arena, fixture, folder) as stage:
+                for storm in storms:
+                    results.rows += await _measure_storm(storm, stage, plan, results, progress)
         if insides := plan.insides(protocol):
             progress(f"{protocol}: a fresh server, files inside an image")
             async with Stage(protocol, alone(protocol), arena, fixture, folder) as stage:
@@ -116,11 +130,23 @@ async def measure(plan: Plan, arena: Arena, fixture: Fixture, folder: Path, prog
     return results
 
 
+async def _measure_storm(storm: Storm, stage: Stage, plan: Plan, results: Results, progress: Progress) -> list[Row]:
+    await _measure_all(storm, storm.load, stage, plan, results, progress)
+    return storm_rows(storm, results.samples[storm.protocol, storm.name])
+
+
 async def _measure_cell(cell: Cell, stage: Stage, plan: Plan, results: Results, progress: Progress) -> None:
-    samples = results.samples[cell.protocol, cell.name] = defaultdict(list)
-    failed: set[str] = set()
     sampled = SAMPLED.get(cell.protocol)
     load = (*cell.load, *(("--sample", str(stage.tree / sampled)) if sampled else ()))
+    await _measure_all(cell, load, stage, plan, results, progress)
+
+
+async def _measure_all(
+    cell: Cell | Storm, load: Sequence[str], stage: Stage, plan: Plan, results: Results, progress: Progress
+) -> None:
+    """Every server in turn, as often as there are rounds."""
+    samples = results.samples[cell.protocol, cell.name] = defaultdict(list)
+    failed: set[str] = set()
     for turn in range(plan.rounds):
         for name in rotated(list(stage.servers), turn):
             progress(f"{cell.protocol}: {cell.name}, {name}, round {turn + 1}")
@@ -281,5 +307,7 @@ def steps(plan: Plan, contenders: dict[str, int]) -> int:
         total += len(plan.crowds(protocol)) * (2 + 2 * len(with_floor(protocol)) * plan.rounds)
         insides = len(plan.insides(protocol))
         total += bool(insides) + insides * 2 * plan.rounds
+        storms = len(plan.storms(protocol))
+        total += bool(storms) + storms * plan.rounds * contenders[protocol]
         total += (len(plan.neighbours(protocol)) + len(plan.scalings(protocol))) * (1 + 2 * plan.rounds)
     return total

@@ -17,7 +17,7 @@ from deploy.benchmark.arena import Arena
 from deploy.benchmark.arguments import Arguments
 from deploy.benchmark.arithmetic import Row, rows_of
 from deploy.benchmark.cells import CELLS
-from deploy.benchmark.contenders import CONTENDERS
+from deploy.benchmark.contenders import CABLED, CONTENDERS
 from deploy.benchmark.errors import BenchmarkError
 from deploy.benchmark.fixture import make_fixture, warm
 from deploy.benchmark.generators import REPOSITORY
@@ -41,7 +41,7 @@ def run(arguments: Arguments, console: Console) -> int:
         output.mkdir(parents=True, exist_ok=True)
         # Before the measuring, which takes long: what can't be said afterwards is said now.
         place = None if arguments.markdown is None else _place(arguments.markdown)
-        with_peers = [protocol for protocol in plan.protocols if plan.cells(protocol)]
+        with_peers = [protocol for protocol in plan.protocols if plan.cells(protocol) or plan.storms(protocol)]
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
         measured = versions(with_peers, FOLDER / "packages" / "versions")
         results = asyncio.run(_measure(plan, console))
@@ -83,7 +83,7 @@ async def _measure(plan: Plan, console: Console) -> Results:
         def progress(what: str) -> None:
             shown.update(task, description=what, advance=1)
 
-        with Arena(len(CONTENDERS["aoe"])) as arena:
+        with Arena(max(len(CONTENDERS[protocol]) for protocol in CABLED)) as arena:
             return await measure(plan, arena, fixture, FOLDER, progress)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.benchmark import generators
 from deploy.benchmark.arena import Arena, Group, Work
 from deploy.benchmark.arithmetic import Sample
-from deploy.benchmark.contenders import SUBJECT, Contender, Place
+from deploy.benchmark.contenders import CABLED, SUBJECT, Contender, Place
 from deploy.benchmark.errors import BenchmarkError
 from deploy.benchmark.fixture import Fixture
 from deploy.benchmark.generators import Load, LoadFailedError
@@ -210,14 +210,16 @@ class Stage:
         return await generators.run(self._program, words, seconds=seconds, within=within, on_start=on_start)
 
     def _aim(self, server: Running) -> list[str]:
-        if self._protocol != "aoe":
+        if self._protocol not in CABLED:
             return ["--address", server.place.address]
+        cable = ["--interface", server.place.interface.replace("near", "far")]
+        if self._protocol == "dhcp":
+            return cable
         shelf, slot = server.contender.target
-        interface = server.place.interface.replace("near", "far")
-        return ["--interface", interface, "--shelf", str(shelf), "--slot", str(slot)]
+        return [*cable, "--shelf", str(shelf), "--slot", str(slot)]
 
     async def _start(self, contender: Contender, number: int) -> Running:
-        is_raw = self._protocol == "aoe"
+        is_raw = self._protocol in CABLED
         # 127.0.0.1 is the only address that is on lo by name; the rest of 127/8 can be bound all the same.
         address = f"10.77.{number}.1" if is_raw else f"127.0.0.{number + 1}"
         interface = f"near{number}" if is_raw else "lo"

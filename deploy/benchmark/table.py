@@ -7,7 +7,7 @@ from rich.text import Text
 
 from deploy.benchmark.arithmetic import LOAD_BOUND, OURS, Row
 
-TITLES = {"nbd": "NBD", "tftp": "TFTP", "aoe": "AoE", "http": "HTTP", "squashfs": "squashfs"}
+TITLES = {"nbd": "NBD", "tftp": "TFTP", "aoe": "AoE", "http": "HTTP", "squashfs": "squashfs", "dhcp": "ProxyDHCP"}
 STYLES = {"met": "green", "not met": "red", "no figure": "yellow"}
 LOAD_MARK = " (!)"
 LOAD_MARK_MEANS = f"the load's core was over {1 - LOAD_BOUND:.0%} busy and no server got more: at least this much"

@@ -1,5 +1,7 @@
 """The table's arithmetic: medians, the best peer, ratios and bars."""
 
+from dataclasses import replace
+
 import pytest
 
 from deploy.benchmark.arithmetic import (
@@ -14,10 +16,11 @@ from deploy.benchmark.arithmetic import (
     rows_of,
     speed_row,
 )
-from deploy.benchmark.cells import CELLS, CROWDS, INSIDES, MIB, Cell
+from deploy.benchmark.cells import CELLS, CROWDS, INSIDES, MIB, STORMS, Cell
 from deploy.benchmark.contenders import CONTENDERS
 from deploy.benchmark.measure import Costs, Plan, cost_of, crowd_rows, rotated, steps
 from deploy.benchmark.stage import Memory
+from deploy.benchmark.storms import storm_rows
 from deploy.benchmark.table import bar_text, figure, verdict
 from deploy.benchmark.table import idle as shown_idle
 
@@ -186,7 +189,7 @@ def test_names_of_cells_are_their_keys() -> None:
     names = [(cell.protocol, cell.name) for cell in CELLS]
     assert len(set(names)) == len(names)
     assert {(cell.protocol, rival) for cell in CELLS for rival in cell.rivals} <= set(names)
-    assert {cell.protocol for cell in CELLS} == {*CONTENDERS, "squashfs"}  # whose readers are no servers
+    assert {cell.protocol for cell in CELLS} | {storm.protocol for storm in STORMS} == {*CONTENDERS, "squashfs"}
 
 
 def test_progress_has_an_end() -> None:
@@ -200,6 +203,23 @@ def test_progress_of_files_inside_an_image_has_an_end() -> None:
     plan = Plan(("http",), 3, 1.0, ("inside an image",))
     assert len(plan.insides("http")) == 4
     assert steps(plan, {"http": 2}) == 1 + 4 * 2 * 3
+
+
+def test_progress_of_storms_has_an_end() -> None:
+    """A start, and each storm upon each server in every round."""
+    assert steps(Plan(("dhcp",), 3, 1.0), {"dhcp": 2}) == 1 + 2 * 2 * 3
+
+
+def test_a_storm_is_judged_by_its_99th_percentile() -> None:
+    """Medians of the runs; how many had an offer is said of the worst."""
+    base = replace(sample(1), p50_us=2000.0, p99_us=900_000.0, served=1000, server_cpu=0.5)
+    theirs = replace(base, p99_us=2e6, served=217)
+    p99, cpu = storm_rows(STORMS[0], {OURS: [base, base, replace(base, p99_us=2e6, served=900)], "peer": [theirs]})
+    assert (p99.ours, p99.peers, p99.bar, p99.met) == (900.0, {"peer": 2000.0}, 1000.0, True)
+    assert p99.note == f"p50 2.0 ms; answered at least: {OURS} 90.0%, peer 21.7%"
+    assert (cpu.ours, cpu.bar) == (0.5, None)
+    nothing, _ = storm_rows(STORMS[0], {OURS: []})
+    assert (nothing.ours, nothing.met) == (None, None)
 
 
 def test_a_file_inside_an_image_is_compared_with_the_plain_one() -> None:
