@@ -10,7 +10,8 @@
 
 With the arm "relay" the taps are on a bridge of their own, 10.78.0.0/24, behind a host that routes and relays DHCP to
 both servers (quirks D-2); with "two-dhcp" a second plain DHCP server stands beside the first (D-28); with "same-host"
-it is the box itself that runs the plain DHCP server, beside the appliance (D-22).
+it is the box itself that runs the plain DHCP server, beside the appliance (D-22). With "vlan" the bridge is a switch
+whose port to the box is tagged, and the box serves on the VLAN's interface, eth0.7 (A-7): a kernel with 802.1Q only.
 
 The names carry the process id and a number, so labs run side by side. There is no route out of any of them.
 """
@@ -18,6 +19,7 @@ The names carry the process id and a number, so labs run side by side. There is 
 import itertools
 import os
 import subprocess
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -32,10 +34,14 @@ CLIENTS_GATEWAY = "10.78.0.1"  # the relay's face to the clients, and its giaddr
 CLIENTS_NETWORK = "10.78.0.0/24"
 CLIENTS_GATEWAY_V6 = "fd00:78::1"
 
-Arm = Literal["plain", "relay", "two-dhcp", "next-server", "same-host"]
+Arm = Literal["plain", "relay", "two-dhcp", "next-server", "same-host", "vlan"]
 
 # The router advertises an IPv6 prefix, as routers do. Without one iPXE waits 13 s in vain before it goes on.
 ROUTER_ADDRESS_V6 = "fd00:77::1"
+
+VLAN = 7
+VLANS = Path("/proc/net/vlan")  # there as soon as the kernel has 802.1Q
+BRIDGE = "stp_state 0 forward_delay 0 mcast_snooping 0"
 
 _numbers = itertools.count()
 
@@ -54,6 +60,13 @@ def _run(command: list[str], given: str | None = None) -> None:
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise LabError(f"{' '.join(command)} failed: {said[0] if said else f'status {done.returncode}'}")
+
+
+def _require_vlans() -> None:
+    """Raises: LabError where the kernel has no 802.1Q, not even as a module."""
+    subprocess.run(["modprobe", "--quiet", "8021q"], check=False)
+    if not VLANS.exists():
+        raise LabError("this kernel has no VLANs (CONFIG_VLAN_8021Q): run the arm vlan on one that has, as Debian's")
 
 
 class Network:
@@ -77,6 +90,11 @@ class Network:
         return f"{self.name}-box"
 
     @property
+    def interface(self) -> str:
+        """What the boot server serves on, in its namespace."""
+        return f"eth0.{VLAN}" if self.arm == "vlan" else "eth0"
+
+    @property
     def router(self) -> str:
         """The namespace of the plain DHCP server."""
         return f"{self.name}-router"
@@ -98,6 +116,8 @@ class Network:
         return [self.lan, self.box, self.router, *arms.get(self.arm, [])]
 
     def __enter__(self) -> Self:
+        if self.arm == "vlan":
+            _require_vlans()
         try:
             for namespace in self.namespaces:
                 _run(["ip", "netns", "add", namespace])
@@ -105,6 +125,10 @@ class Network:
                 _run(["ip", "-n", namespace, "-batch", "-"], commands)
             if self.arm == "relay":
                 _run(["ip", "netns", "exec", self.relay, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
+            if self.arm == "vlan":  # as a trunk's port: the others have it untagged, by the bridge's default
+                tagged = ["dev", "vbox", "vid", str(VLAN)]
+                _run(["bridge", "-n", self.lan, "vlan", "del", *tagged])
+                _run(["bridge", "-n", self.lan, "vlan", "add", *tagged])
             if self._loss:
                 self.set_loss(self._loss)
         except BaseException:
@@ -128,9 +152,31 @@ class Network:
 
     def _commands(self) -> dict[str, str]:
         """What `ip -batch` is given, per namespace."""
-        bridge = [
+        # One packet on the wire is one packet to lose: without it a burst of 64 KiB would be lost as a whole.
+        single = ["link set eth0 gso_max_segs 1"] if self._loss else []
+        addresses = [f"addr add {ROUTER_ADDRESS}/24 dev eth0", f"addr add {ROUTER_ADDRESS_V6}/64 dev eth0 nodad"]
+        up = ["link set lo up", "link set eth0 up"]
+        back = [f"route add {CLIENTS_NETWORK} via {RELAY_ADDRESS}"] if self.arm == "relay" else []
+        own = [f"link add link eth0 name {self.interface} type vlan id {VLAN}", f"link set {self.interface} up"]
+        face = [*(own if self.arm == "vlan" else []), f"addr add {BOX_ADDRESS}/24 dev {self.interface}"]
+        commands = {
+            self.lan: self._cables(),
+            self.box: ["link set lo up", *single, "link set eth0 up", *face, *back],
+            self.router: [*up, *addresses, *back],
+        }
+        if self.arm == "relay":
+            faces = [f"addr add {CLIENTS_GATEWAY}/24 dev eth1", f"addr add {CLIENTS_GATEWAY_V6}/64 dev eth1 nodad"]
+            commands[self.relay] = [*up, f"addr add {RELAY_ADDRESS}/24 dev eth0", "link set eth1 up", *faces]
+        elif self.arm == "two-dhcp":
+            commands[self.second_router] = [*up, f"addr add {SECOND_ROUTER_ADDRESS}/24 dev eth0"]
+        return {namespace: _lines(lines) for namespace, lines in commands.items()}
+
+    def _cables(self) -> list[str]:
+        """The bridges, and what is plugged into them: hosts and taps."""
+        switch = f" vlan_filtering 1 vlan_default_pvid {VLAN}" if self.arm == "vlan" else ""
+        commands = [
             "link set lo up",
-            "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            f"link add br0 type bridge {BRIDGE}{switch}",
             "link set br0 up",
             f"addr add {LAN_ADDRESS}/24 dev br0",
         ]
@@ -140,37 +186,22 @@ class Network:
         elif self.arm == "two-dhcp":
             hosts["router2"] = self.second_router
         for host, namespace in hosts.items():
-            bridge += [
+            commands += [
                 f"link add v{host} type veth peer name eth0 netns {namespace}",
                 f"link set v{host} master br0 up",
             ]
         clients = "br0"
         if self.arm == "relay":
             clients = "br1"
-            bridge += [
-                "link add br1 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            commands += [
+                f"link add br1 type bridge {BRIDGE}",
                 "link set br1 up",
                 f"link add vclients type veth peer name eth1 netns {self.relay}",
                 "link set vclients master br1 up",
             ]
         for number in range(self._taps):
-            bridge += [f"tuntap add tap{number} mode tap", f"link set tap{number} master {clients} up"]
-        # One packet on the wire is one packet to lose: without it a burst of 64 KiB would be lost as a whole.
-        single = ["link set eth0 gso_max_segs 1"] if self._loss else []
-        addresses = [f"addr add {ROUTER_ADDRESS}/24 dev eth0", f"addr add {ROUTER_ADDRESS_V6}/64 dev eth0 nodad"]
-        up = ["link set lo up", "link set eth0 up"]
-        back = [f"route add {CLIENTS_NETWORK} via {RELAY_ADDRESS}"] if self.arm == "relay" else []
-        commands = {
-            self.lan: bridge,
-            self.box: ["link set lo up", *single, "link set eth0 up", f"addr add {BOX_ADDRESS}/24 dev eth0", *back],
-            self.router: [*up, *addresses, *back],
-        }
-        if self.arm == "relay":
-            faces = [f"addr add {CLIENTS_GATEWAY}/24 dev eth1", f"addr add {CLIENTS_GATEWAY_V6}/64 dev eth1 nodad"]
-            commands[self.relay] = [*up, f"addr add {RELAY_ADDRESS}/24 dev eth0", "link set eth1 up", *faces]
-        elif self.arm == "two-dhcp":
-            commands[self.second_router] = [*up, f"addr add {SECOND_ROUTER_ADDRESS}/24 dev eth0"]
-        return {namespace: _lines(lines) for namespace, lines in commands.items()}
+            commands += [f"tuntap add tap{number} mode tap", f"link set tap{number} master {clients} up"]
+        return commands
 
     def _remove(self) -> None:
         listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout

@@ -97,7 +97,7 @@ class Rootwire:
         """See BootServer.start."""
         self._socket.parent.mkdir(exist_ok=True)  # left behind by one that was killed
         command = [
-            *(str(ROOTWIRE), "serve", "--interface", "eth0", "--root", str(self._tree)),
+            *(str(ROOTWIRE), "serve", "--interface", self._network.interface, "--root", str(self._tree)),
             *("--config", str(self._config), "--socket", str(self._socket)),
             *(["--debug"] if self._debug else []),
         ]

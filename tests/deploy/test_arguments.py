@@ -33,7 +33,7 @@ def test_every_argument_is_taken() -> None:
         "--loss 1.5",
         "--firmware arm",
         "--root nfs",
-        "--arm vlan",
+        "--arm ring",
         "--cli 3",
         "surplus",
     ],

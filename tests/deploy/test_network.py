@@ -6,7 +6,7 @@ import time
 import pytest
 
 from deploy.lab.errors import LabError
-from deploy.lab.network import BOX_ADDRESS, CLIENTS_GATEWAY, ROUTER_ADDRESS, SECOND_ROUTER_ADDRESS, Network
+from deploy.lab.network import BOX_ADDRESS, CLIENTS_GATEWAY, ROUTER_ADDRESS, SECOND_ROUTER_ADDRESS, VLANS, Network
 
 pytestmark = pytest.mark.root
 
@@ -103,3 +103,18 @@ def test_loss_hits_both_ways() -> None:
         assert PINGS * 0.2 < ping(network.router, BOX_ADDRESS, PINGS) < PINGS * 0.8
         network.set_loss(0)
         assert ping(network.router, BOX_ADDRESS, PINGS) == PINGS
+
+
+def test_vlan() -> None:
+    """The box is reached by its tagged interface alone; a kernel without VLANs is refused, with nothing made."""
+    subprocess.run(["modprobe", "--quiet", "8021q"], check=False)
+    network = Network(1, arm="vlan")
+    if not VLANS.exists():
+        with pytest.raises(LabError, match=r"^this kernel has no VLANs"), network:
+            pass
+        assert not [each for each in namespaces() if each.startswith(network.name)]
+        return
+    with network:
+        assert reaches(network.router, BOX_ADDRESS)
+        shown = subprocess.run(["ip", "-n", network.box, "-brief", "addr"], capture_output=True, text=True, check=True)
+        assert [line.split("@")[0] for line in shown.stdout.splitlines() if BOX_ADDRESS in line] == ["eth0.7"]
