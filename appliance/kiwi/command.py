@@ -80,7 +80,7 @@ def convert(tree: Path, out: TextIO, said: TextIO, *, as_json: bool) -> bool:
     out.write(
         f"# The files in {tree / FOLDER}. They come before these tables: take them away once these are in force.\n"
     )
-    out.write("".join(f"{line}\n" for line in write_tables(tables.as_table())))
+    out.write(write_tables(tables.as_table()))
     for left in tables.left_out:
         said.write(f"{left.place}: left out: {left.reason}\n")
     said.write(f"{_describe(tables)}\n")
