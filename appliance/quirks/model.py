@@ -66,9 +66,8 @@ class Match(Section):
 
     def fits(self, request: BootRequest) -> bool:
         """Whether the row is for the machine that sent this."""
-        digits = request.mac.replace(":", "")
         return (
-            (not self.ouis or digits.startswith(self.ouis))
+            (not self.ouis or request.mac.replace(":", "").startswith(self.ouis))
             and (not self.architectures or request.architecture in self.architectures)
             and request.vendor_class.startswith(self.vendor_class)
             and (not self.user_class or self.user_class in request.user_classes)

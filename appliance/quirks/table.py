@@ -13,6 +13,7 @@ from protocols.dhcp.request import BootRequest
 
 MACHINES_MAX = 4096  # whose last request is kept, as many as the timeline has machines; the oldest goes first
 
+NO_EFFECTS = Effects()
 _ROWS = TypeAdapter(list[Row])
 
 
@@ -66,7 +67,7 @@ class Quirks:
     def apply(self, request: BootRequest) -> Applied:
         """What holds for the machine that sent this; the first row that fits, then OUI, group and MAC."""
         row = next((row for row in self._rows if row.match.fits(request)), None)
-        effects = Effects() if row is None else Effects().with_others(row)
+        effects = NO_EFFECTS if row is None else NO_EFFECTS.with_others(row)
         places = [] if row is None else [row.name]
         sayings = self._sayings(request.mac)
         for place, said in sayings:

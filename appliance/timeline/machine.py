@@ -11,6 +11,8 @@ MAX_DETAIL = 120  # characters of one name: TFTP and HTTP names are the client's
 
 def printable(text: str) -> str:
     """Client-supplied text, shortened, with everything replaced that could steer a terminal or break a log line."""
+    if len(text) <= MAX_DETAIL and text.isprintable():  # as nearly all is
+        return text
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: MAX_DETAIL + 1])
     return shown if len(shown) <= MAX_DETAIL else shown[: MAX_DETAIL - 1] + "…"
 

@@ -76,6 +76,8 @@ class Architecture(IntEnum):
     ARM_RPIBOOT = 41
 
 
+KNOWN = frozenset(Architecture)
+
 FIRMWARE: dict[int, str] = {
     Architecture.X86_BIOS: "BIOS",
     Architecture.X86_UEFI: "UEFI x86",
@@ -121,6 +123,7 @@ class IpxeFeature(IntEnum):
     NFS = 41
 
 
+PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
 FEATURE_CODES = range(0x10, 0x80)  # below are settings, above are more of them (version is 235)
 
 
@@ -243,8 +246,7 @@ def _architecture(packet: Packet) -> int | None:
         if named is None:
             return None
         numbers = (int(named[1]),)
-    known = set(Architecture)
-    return next((Architecture(number) for number in numbers if number in known), numbers[0])
+    return next((Architecture(number) for number in numbers if number in KNOWN), numbers[0])
 
 
 def _undi(packet: Packet) -> str | None:
@@ -261,4 +263,4 @@ def _ipxe_features(packet: Packet) -> frozenset[int]:
 
 def _printable(value: bytes) -> str:
     """Text that is safe on a terminal and in a log, whatever a hostile client sends."""
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in value)
+    return value.translate(PRINTABLE).decode()

@@ -258,7 +258,11 @@ def build_options(options: Mapping[int, bytes]) -> bytes:
     """Options in the order of the mapping, long values in several pieces, and END (RFC 2132 §2, RFC 3396 §6)."""
     out = bytearray()
     for code, value in options.items():
-        for at in range(0, max(len(value), 1), OPTION_BYTES):
+        if len(value) <= OPTION_BYTES:  # as nearly all have
+            out += bytes((code, len(value)))
+            out += value
+            continue
+        for at in range(0, len(value), OPTION_BYTES):
             piece = value[at : at + OPTION_BYTES]
             out += bytes((code, len(piece))) + piece
     out.append(Option.END)
