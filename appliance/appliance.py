@@ -174,6 +174,7 @@ class Appliance:
             bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader,
             uefi_loader=lambda mac: self.plans.for_machine(mac).uefi_loader,
             script=ipxe_script_name,
+            medium=self.tree.medium,
             missing=RecentlyMissing(),
         )
         self.dhcp = ProxyDhcpServer(

@@ -41,7 +41,7 @@ MOST_PUMPS = 64  # more threads than cores only take turns
 
 Root = Literal["nbd", "aoe", "ram"]
 BiosLoader = Literal["auto", "pxelinux", "ipxe"]
-UefiLoader = Literal["auto", "shim", "ipxe", "grub"]
+UefiLoader = Literal["auto", "shim", "ipxe", "grub", "iso"]  # iso: the machine's image itself, by UEFI HTTP boot
 Write = Literal["none", "keep", "discard"]
 L = TypeVar("L")
 S = TypeVar("S", bound=Section)

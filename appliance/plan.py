@@ -17,6 +17,7 @@ from appliance.menus.settings import LOCAL, LOCAL_LABEL, MenuSettings, arrange
 KERNEL_PATH = "boot/linux"  # KIWI's names; the menu refers to them
 INITRD_PATH = "boot/initrd"
 LABEL = "rootwire"
+ISO_SUFFIX = ".iso"
 MENU_SECONDS = 5.0  # where there is something that only a person chooses
 
 
@@ -71,6 +72,8 @@ class Plans:
                     raise OperatorError(
                         f"[{place}] {key} = {name!r} is not in image/", f"put it there, or name one of: {there}"
                     )
+            if settings.uefi_loader == "iso":
+                self._check_medium(place, settings.image or self._boot.image)
         complete = self._installs.names() if self._installs else []
         for mac, own in self._machines.items():
             if own.install is not None and own.install not in complete:
@@ -85,6 +88,15 @@ class Plans:
                     f"[{place}] default = {menu.default!r} is no choice of any menu",
                     f"name an image in image/, or one of: {LOCAL_LABEL}, {LABEL}",
                 )
+
+    def _check_medium(self, place: str, image: str | None) -> None:
+        """For all machines no image need be named: each may have one in a table of its own."""
+        entry = self._catalog.get(image) if image else None
+        if (image or place != "boot") and (entry is None or not is_firmwares(entry)):
+            raise OperatorError(
+                f'[{place}] uefi_loader = "iso", but its image is {image or "whichever comes first, which is no ISO"}',
+                f'name an ISO whose name ends in {ISO_SUFFIX} by image = "..."',
+            )
 
     def _menu_tables(self) -> dict[str, MenuSettings]:
         own = {f'machines."{mac}".menu': machine.menu for mac, machine in self._machines.items() if machine.menu}
@@ -120,6 +132,10 @@ class Plans:
         """The image that the machine boots from, or None while image/ holds none."""
         name = self.for_machine(mac).image
         return None if name is None else self._catalog.get(name)
+
+    def is_stuck(self, entry: Entry) -> bool:
+        """Whether an image was looked into, and no way was found in which a loader could boot it."""
+        return self._choices is not None and self._choices.is_stuck(entry)
 
     def kiwi_config(self, mac: str | None) -> bytes | None:
         """The client configuration of a machine (None: KIWI/config.default); None while there is no image."""
@@ -204,6 +220,11 @@ class Plans:
     def _first_image(self) -> str | None:
         """What machines boot that nothing is said of: no medium, which may be there to write over a disk."""
         return next((entry.name for entry in self._catalog if not entry.is_medium), None)
+
+
+def is_firmwares(entry: Entry) -> bool:
+    """Whether firmware could make a disk of the image: an ISO that it knows for one by its name (quirks H-3)."""
+    return entry.is_medium and entry.name.lower().endswith(ISO_SUFFIX)
 
 
 def _bootable(offered: list[Choice | str]) -> list[Choice]:

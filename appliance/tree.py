@@ -25,7 +25,7 @@ from appliance.menus.model import Menu
 from appliance.menus.pxelinux import parse_pxelinux
 from appliance.names import IMAGES, STATE, UPLOADS, normalise, split_inside
 from appliance.offers.loaders import find_loader_file
-from appliance.plan import KERNEL_PATH, Plans
+from appliance.plan import KERNEL_PATH, Plans, is_firmwares
 from storage.errors import StorageError
 from storage.image import BytesImage, FileImage, Image
 from storage.iso9660 import Iso
@@ -131,6 +131,18 @@ class Tree:
     def images_boot(self) -> bool:
         """Whether images boot by themselves: the operator has neither a menu nor a kernel of his own."""
         return not (self.has_file(PXELINUX_DEFAULT) or self.has_file(KERNEL_PATH))
+
+    def medium(self, mac: str) -> str | None:
+        """The ISO that UEFI HTTP boot gives a machine as it is: where that is set, or where no loader could boot it.
+
+        None: the machine is given a loader. Reads files: may wait.
+        """
+        entry = self._plans.entry(mac)
+        if entry is None or not is_firmwares(entry):
+            return None
+        setting = self._plans.for_machine(mac).uefi_loader
+        is_last_resort = setting == "auto" and self._plans.is_stuck(entry) and self.images_boot()
+        return f"{IMAGES}{entry.name}" if setting == "iso" or is_last_resort else None
 
     def has_file(self, path: str) -> bool:
         """Whether the operator put a file at `path` (relative to the root)."""

@@ -49,6 +49,11 @@ class Choices:
         title = f"{entry.name}, Linux {found.version}"
         return Choice(entry.name, title, _served(entry, found.kernel), (initrd,), words, line.ipappend)
 
+    def is_stuck(self, entry: Entry) -> bool:
+        """Whether it is known that no loader can boot the image."""
+        found = self._deployments.get(entry.name)
+        return found is not None and bool(found.problem)
+
     def is_named(self, entry: Entry, root: Root) -> bool:
         """Whether the command line names this very image: some clients boot what the machine's plan says."""
         found = self._deployments.get(entry.name)

@@ -31,6 +31,7 @@ from protocols.ethernet import format_mac, parse_mac
 HTTP_ARCHITECTURES = frozenset(each for each in Architecture if each.name.endswith("_HTTP"))
 _NUMBER = re.compile(r"[0-9]{1,5}")
 IPXE_PACKAGE = "ipxe"
+FIRMWARES_DISK = "http, whole: firmware makes a disk of it in its memory"
 IPXE_FEATURES = frozenset({IpxeFeature.HTTP, IpxeFeature.TFTP, IpxeFeature.BZIMAGE, IpxeFeature.MENU})  # Debian's build
 
 
@@ -145,7 +146,7 @@ class Explainer:
             "offers": self._offers(applied),
             "menu": await asyncio.to_thread(self._menu, asking.mac),
             "config": await asyncio.to_thread(explain_config, self.tree.answers, self.plans, asking.mac),
-            "root": self._root(asking.mac),
+            "root": await asyncio.to_thread(self._root, asking),
         }
 
     def _request(self, who: str, architecture: int | None) -> tuple[BootRequest, bool] | None:
@@ -220,10 +221,12 @@ class Explainer:
             "notice": menu.notice,
         }
 
-    def _root(self, mac: str) -> RootReport:
+    def _root(self, asking: BootRequest) -> RootReport:
+        mac = asking.mac
         entry = self.plans.entry(mac)
+        is_medium = asking.wants_http and self.tree.medium(mac) is not None
         return {
-            "over": self.plans.for_machine(mac).root,
+            "over": FIRMWARES_DISK if is_medium else self.plans.for_machine(mac).root,
             "image": entry.name if entry else None,
             "target": entry.target if entry else None,
             "exports": sorted(self.exports.exports.offered(mac).values()),

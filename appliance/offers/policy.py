@@ -4,9 +4,10 @@ A machine is met twice on most boots: its firmware is given a loader, and when t
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 from appliance.config import BiosLoader, UefiLoader
-from appliance.offers.loaders import NO_LOADER, LoaderFile, loaders_for, missing_files, remedy
+from appliance.offers.loaders import LOADERS, NO_LOADER, Family, LoaderFile, loaders_for, missing_files, remedy
 from protocols.dhcp.offer import Offer, Plan, Refusal
 from protocols.dhcp.request import Architecture, BootRequest, IpxeFeature
 
@@ -20,6 +21,7 @@ def make_plan(
     bios_loader: Callable[[str], BiosLoader] = lambda mac: "auto",
     uefi_loader: Callable[[str], UefiLoader] = lambda mac: "auto",
     script: Callable[[str | None], str] = lambda mac: "boot.ipxe",
+    medium: Callable[[str], str | None] = lambda mac: None,
     missing: Callable[[str], tuple[LoaderFile, ...]] = missing_files,
     gives_addresses: Callable[[], bool] = lambda: False,
     http_port: int = HTTP_PORT,
@@ -31,16 +33,24 @@ def make_plan(
     "ipxe" gives iPXE to all. `uefi_loader` does the same for UEFI: "shim", "ipxe" and "grub" are these alone; "auto"
     is shim where `gives_addresses`: Debian's GRUB, behind it, then finds us (quirks G-1), and runs under Secure Boot
     or not, of which nothing is said in DHCP (P-13). Beside another DHCP server it is iPXE, or a GRUB linked here.
-    `script` names the iPXE script for a MAC, or for any machine when it has none. `missing` says which of a loader's
-    files cannot be served.
+    `script` names the iPXE script for a MAC, or for any machine when it has none. `medium` names the ISO that firmware
+    is to make a disk of in its memory, which only UEFI HTTP boot can; "iso" has PXE wait for that. `missing` says which
+    of a loader's files cannot be served.
     """
 
     def plan(request: BootRequest) -> Offer | Refusal:
         if request.is_ipxe and not _prefers_pxelinux(request, bios_loader(request.mac)):
             name = script(request.mac if len(request.mac) == MAC_LETTERS else None)
             return Offer(script_url(request, name, address, http_port))
-        is_bios = request.architecture == Architecture.X86_BIOS
-        wanted = bios_loader(request.mac) if is_bios else uefi_loader(request.mac)
+        if request.architecture == Architecture.X86_BIOS:
+            wanted: Family | Literal["auto"] = bios_loader(request.mac)
+        else:
+            setting, iso = uefi_loader(request.mac), medium(request.mac)
+            if iso is not None and request.wants_http and request.architecture in LOADERS:
+                return Offer(_http_url(iso, address, http_port), flow="http")
+            if iso is not None and setting == "iso":
+                return Refusal(f"{iso} is for its memory, which only UEFI HTTP boot can load it into", is_wanted=True)
+            wanted = "auto" if setting == "iso" else setting
         loader = _choose_loader(request, wanted, missing, shim_first=gives_addresses())
         if isinstance(loader, Refusal) or not request.wants_http:
             return loader if isinstance(loader, Refusal) else Offer(loader)
@@ -74,7 +84,7 @@ def _prefers_pxelinux(request: BootRequest, bios_loader: BiosLoader) -> bool:
 
 def _choose_loader(
     request: BootRequest,
-    wanted: BiosLoader | UefiLoader,
+    wanted: Family | Literal["auto"],
     missing: Callable[[str], tuple[LoaderFile, ...]],
     *,
     shim_first: bool,

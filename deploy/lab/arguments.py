@@ -11,7 +11,7 @@ from deploy.lab.network import Arm
 MAX_CLIENTS = 200  # what the lab's DHCP server has addresses for
 MAX_LOSS = 50  # per cent, each way; past it TCP makes no headway and no boot ends
 
-FIRMWARES = ("bios", "uefi", "uefi-http", "secure")
+FIRMWARES = ("bios", "uefi", "uefi-http", "secure", "secure-http")
 ROOTS = ("nbd", "aoe", "ram")
 UEFI_LOADERS = ("auto", "shim", "ipxe", "grub")
 MIXED = "mixed"

@@ -41,6 +41,7 @@ MACHINES: dict[Firmware, Machine] = {
     "uefi": Machine(X64, ("-M", "q35"), OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd"),
     "uefi-http": Machine(X64, ("-M", "q35", *NO_PXE), OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd"),
     "secure": Machine(X64, GUARDED, OVMF / "OVMF_CODE_4M.secboot.fd", OVMF / "OVMF_VARS_4M.ms.fd"),
+    "secure-http": Machine(X64, (*GUARDED, *NO_PXE), OVMF / "OVMF_CODE_4M.secboot.fd", OVMF / "OVMF_VARS_4M.ms.fd"),
     "arm64": Machine(
         "qemu-system-aarch64", ("-M", "virt", "-cpu", "cortex-a57"), AAVMF / "AAVMF_CODE.fd", AAVMF / "AAVMF_VARS.fd"
     ),

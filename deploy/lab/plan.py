@@ -4,8 +4,8 @@ import itertools
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-# uefi-http boots by HTTP alone; secure is UEFI with Microsoft's keys, which runs nothing that they don't vouch for.
-Firmware = Literal["bios", "uefi", "uefi-http", "secure", "arm64"]
+# *-http boots by HTTP alone; secure is UEFI with Microsoft's keys, which runs nothing that they don't vouch for.
+Firmware = Literal["bios", "uefi", "uefi-http", "secure", "secure-http", "arm64"]
 Root = Literal["nbd", "aoe", "ram"]
 BiosLoader = Literal["auto", "pxelinux", "ipxe"]
 UefiLoader = Literal["auto", "shim", "ipxe", "grub"]
@@ -18,7 +18,14 @@ ROOTS: tuple[Root, ...] = get_args(Root)
 CARDS: tuple[Card, ...] = get_args(Card)
 
 # Memory per client: OVMF and a root unpacked into RAM both want more than a BIOS guest.
-MEMORY_MIB: dict[Firmware, int] = {"bios": 768, "uefi": 1024, "uefi-http": 1024, "secure": 1024, "arm64": 1024}
+MEMORY_MIB: dict[Firmware, int] = {
+    "bios": 768,
+    "uefi": 1024,
+    "uefi-http": 1024,
+    "secure": 1024,
+    "secure-http": 1024,
+    "arm64": 1024,
+}
 RESERVED_MIB = 512  # left to the appliance and to whatever else runs
 QEMU_MIB = 192  # what QEMU itself takes beside the guest's memory: translated code, OVMF's flash
 

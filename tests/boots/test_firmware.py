@@ -13,6 +13,7 @@ import pytest
 
 from appliance.initrd.cpio import build_archive
 from deploy.demo.arm64 import build_arm_tree, system
+from deploy.demo.iso import build_iso
 from deploy.demo.tree import DemoTree
 from deploy.lab.lab import Lab, LabSettings
 from deploy.lab.plan import ClientPlan
@@ -42,12 +43,34 @@ async def test_uefi_http(demo_tree: DemoTree, lab_folder: Callable[[], Path], se
     assert "config" in stages_of(client), describe(client)
 
 
+async def test_an_iso_over_http(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> None:
+    """Firmware makes a disk of it in its memory, and checks what is on that as it would on any other."""
+    folder = lab_folder()
+    images = folder / "files/image"
+    images.mkdir(parents=True)
+    build_iso(images / "demo.iso", demo_tree.kernel, whole_system(), "console=ttyS0")
+    settings = LabSettings(limit=LIMIT, boot=BootSettings(more=('image = "demo.iso"',)))
+    plan = ClientPlan(0, "secure-http", "ram")
+    async with Lab(folder / "lab", TinyTree(folder / "files"), [plan], settings) as lab:
+        [client] = await lab.boot()
+    assert client.succeeded, describe(client)
+    assert client.story is not None
+    offered = [step.detail for step in client.story.steps if step.stage == "offered"]
+    assert offered == ["http://10.77.0.2/image/demo.iso"]
+    assert "Secure boot enabled" in client.log.read_text(errors="replace")
+
+
+def whole_system() -> bytes:
+    """An initramfs that needs no root."""
+    return b"".join(build_archive(system(Path("/bin/busybox").read_bytes())))
+
+
 def small_tree(root: Path, kernel: Path) -> TinyTree:
     """A kernel, and an initramfs that is a whole system."""
     boot = root / "boot"
     boot.mkdir(parents=True)
     os.link(kernel, boot / "linux")
-    (boot / "initrd").write_bytes(b"".join(build_archive(system(Path("/bin/busybox").read_bytes()))))
+    (boot / "initrd").write_bytes(whole_system())
     return TinyTree(root)
 
 
