@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import structlog
@@ -28,6 +29,8 @@ from appliance.images.changes import Changes
 from appliance.images.checksums import Checksums
 from appliance.images.keeper import ImageKeeper
 from appliance.images.memory import Memory
+from appliance.leases.api import routes as lease_routes
+from appliance.leases.service import LeaseService
 from appliance.menus.files import ipxe_script_name
 from appliance.names import STATE
 from appliance.offers.explanation import Explainer
@@ -65,14 +68,14 @@ log = structlog.get_logger()
 class Appliance:
     """One boot tree served on one interface, from one address."""
 
-    def __init__(self, config: Config, *, root: Path, interface: str, address: str) -> None:
-        """`root` is the boot tree's folder, `address` an IPv4 address of `interface`.
+    def __init__(self, config: Config, *, root: Path, interface: str, own: IPv4Interface) -> None:
+        """`root` is the boot tree's folder, `own` an IPv4 address of `interface`, with its subnet.
 
         Raises: OperatorError for an image that is none, or a setting that names one that is not there.
         """
         self._config = config
         self._interface = interface
-        self._address = address
+        self._address = address = str(own.ip)
         self.catalog = Catalog(
             root / "image", raw=config.boot.raw_images, limits=config.limits_for("catalog", CatalogLimits)
         )
@@ -120,7 +123,7 @@ class Appliance:
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits), on_step=self._on_step)
         self._make_heat(BootLists(root / STATE / "boots"))
         self._make_disks(config.state or root / STATE)
-        plan = self._make_discovery()
+        plan = self._make_discovery(own, config.state or root / STATE)
         self._make_transfers(Uploads(root, config.limits_for("uploads", UploadLimits)), plan)
 
     def _make_heat(self, lists: BootLists) -> None:
@@ -159,7 +162,7 @@ class Appliance:
             pumps=self._config.pumps,
         )
 
-    def _make_discovery(self) -> Plan:
+    def _make_discovery(self, own: IPv4Interface, state: Path) -> Plan:
         """What hears of machines first; returns what each is offered before quirks are heeded."""
         self.story = Story(
             self.timeline,
@@ -169,6 +172,7 @@ class Appliance:
             image_size=self._image_size,
         )
         self.arp = ArpListener(report=self.story.on_arp)
+        self.leases = LeaseService(self._config, own, state, find=self.arp.find)
         plan = make_plan(
             self._address,
             bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader,
@@ -176,11 +180,13 @@ class Appliance:
             script=ipxe_script_name,
             medium=self.tree.medium,
             missing=RecentlyMissing(),
+            gives_addresses=lambda: self.leases.is_on,
         )
         self.dhcp = ProxyDhcpServer(
             plan=heed_quirks(plan, self.quirks, self.adaptation),
             report=self._on_dhcp,
             limits=self._config.limits_for("dhcp", DhcpLimits),
+            leasing=self.leases.leasing,
         )
         return plan
 
@@ -208,8 +214,11 @@ class Appliance:
                 *routes(self.timeline, self.counters, self.about(), self.images, self.refused, self.notes),
                 *HeatMaps(self.catalog, self.recorder).routes(),
                 *self.exports.routes(),
+                *lease_routes(self.leases),
                 *Registrations(self.members, self.tree.answers).routes(),
-                *Explainer(plan, self.quirks, self.adaptation, self.tree, self.plans, self.exports).routes(),
+                *Explainer(
+                    plan, self.quirks, self.adaptation, self.tree, self.plans, self.exports, self.leases
+                ).routes(),
             ],
             limits=limits("http", HttpLimits),
             pace=self.ceiling.rate,
@@ -241,7 +250,7 @@ class Appliance:
     def notes(self) -> list[str]:
         """What an operator should know of this appliance, a line each."""
         if not self.dhcp.is_captured:
-            return []
+            return self.leases.notes()
         holder = host.port_holder("udp", 67) or "a program that is started later"
         return [f"UDP port 67 is left to {holder}: machines are heard by a packet socket beside it"]
 
@@ -254,7 +263,8 @@ class Appliance:
         address, interface = self._address, self._interface
         with contextlib.ExitStack() as opened:
             with host.binding("ProxyDHCP", "udp", address, 67):
-                await self.dhcp.bind(interface, address, capture=self._config.capture)
+                capture = "never" if self.leases.is_on else self._config.capture
+                await self.dhcp.bind(interface, address, capture=capture)
                 opened.callback(self.dhcp.close)
             with host.binding("PXE boot server", "udp", address, 4011):
                 await self.dhcp.bind_boot_server(interface, address)
@@ -272,6 +282,8 @@ class Appliance:
                 opened.callback(self.aoe.close)
             with host.binding("ARP", "raw", interface, 0):
                 await self.arp.bind(interface)
+                opened.callback(self.arp.close)
+            self.leases.start()
             opened.pop_all()
         for entry in self.catalog:
             self._add_target(entry)
@@ -288,7 +300,7 @@ class Appliance:
 
     async def _run_services(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for service in (self.dhcp, self.tftp, self.http, self.nbd, self.aoe, self.arp):
+            for service in (self.dhcp, self.tftp, self.http, self.nbd, self.aoe, self.arp, self.leases):
                 group.create_task(service.run())
             if self._config.prefetch:
                 group.create_task(self.prefetcher.run())
@@ -317,6 +329,7 @@ class Appliance:
 
     def _on_dhcp(self, event: DhcpEvent) -> None:
         self.adaptation.hear(event)
+        self.leases.hear(event)
         self.story.on_dhcp(event)
 
     def _on_tftp(self, event: TftpEvent) -> None:

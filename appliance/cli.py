@@ -30,6 +30,7 @@ from appliance.examples import (
     HEAT_EXAMPLES,
     IMPORT_EXAMPLES,
     INITRD_EXAMPLES,
+    LEASES_EXAMPLES,
     LS_EXAMPLES,
     MACHINES_EXAMPLES,
     SERVE_EXAMPLES,
@@ -45,6 +46,7 @@ from appliance.initrd.builder import build_initrd
 from appliance.initrd.errors import InitrdError
 from appliance.kiwi.command import check as check_configs
 from appliance.kiwi.command import convert as convert_tree
+from appliance.leases.command import show_leases
 from appliance.offers.command import show_explanation
 from appliance.reports.command import show_status
 from appliance.serve import serve as run_appliance
@@ -230,6 +232,16 @@ def machines(
 ) -> None:
     """List machines that registered."""
     asyncio.run(show_registrations(as_json=json, socket=socket, url=url))
+
+
+@app.command(help=LEASES_EXAMPLES)
+def leases(
+    json: JsonOption = False,
+    socket: SocketOption = DEFAULT_SOCKET,
+    url: UrlOption = None,
+) -> None:
+    """List addresses that were given."""
+    asyncio.run(show_leases(as_json=json, socket=socket, url=url))
 
 
 @app.command(help=ENROLL_EXAMPLES)

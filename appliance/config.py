@@ -4,8 +4,9 @@ import dataclasses
 import re
 import tomllib
 import typing
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +14,7 @@ from pydantic import (
     Field,
     ValidationError,
     create_model,
+    model_validator,
 )
 
 from appliance.enrolment.uploads import UploadLimits
@@ -23,6 +25,7 @@ from appliance.heat.recording import HeatLimits
 from appliance.images.catalog import CatalogLimits
 from appliance.kiwi.model import ClientConfig
 from appliance.kiwi.names import is_safe_name
+from appliance.leases.settings import DhcpSettings
 from appliance.menus.settings import MenuSettings, MenuTable
 from appliance.quirks.model import Effects, QuirkSettings
 from appliance.section import GroupName, MacPrefix, MacText, Section
@@ -106,6 +109,7 @@ class MachineSettings(WriteSettings):
     uefi_loader: UefiLoader | None = None
     menu: MenuSettings | None = None
     quirks: Effects | None = None
+    address: IPv4Address | None = None  # reserved for it, where [dhcp] gives addresses
 
 
 class KiwiGroup(Section):
@@ -180,7 +184,17 @@ class Config(Section):
     kiwi: KiwiSettings = KiwiSettings()
     menu: MenuTable = MenuTable()
     quirks: QuirkSettings = QuirkSettings()
+    dhcp: DhcpSettings = DhcpSettings()
     limits: LimitsTable = LimitsTable()  # type: ignore[valid-type]  # made at run time from the rooms' dataclasses
+
+    @model_validator(mode="after")
+    def _addresses_are_given(self) -> Self:
+        named = next((mac for mac, table in self.machines.items() if table.address is not None), None)
+        if named is not None and not self.dhcp.is_on:
+            raise ValueError(f'[machines."{named}"] has an address, but there is no [dhcp] to give it')
+        if self.dhcp.is_on and self.capture == "always":
+            raise ValueError('by capture = "always" port 67 is left to another server, and [dhcp] has us be that one')
+        return self
 
     def limits_for(self, room: str, kind: type[L]) -> L:
         """The settled limits of `room` (a key of LIMITS) as that room's own dataclass `kind`."""

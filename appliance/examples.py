@@ -2,6 +2,7 @@
 
 SERVE_EXAMPLES = """
 Serve the boot tree on one interface: ProxyDHCP, TFTP, HTTP, NBD and AoE, beside the DHCP server that the LAN has.
+With [bold]pool[/] in [bold]\\[dhcp][/] it is the LAN's DHCP server itself, unless it hears another one.
 
 A squashfs in [bold]image/[/] that holds a kernel is enough; with [bold]boot/linux[/] machines boot that instead.
 
@@ -90,6 +91,20 @@ One that waits asks again every minute: answer it with [bold]rootwire enroll[/].
   rootwire machines
 
   rootwire machines --json | jq -r '.[] | select(.waiting) | .mac'
+"""
+
+LEASES_EXAMPLES = """
+List the addresses that this appliance gave: to whom, until when, since when.
+
+It gives some only where the configuration has a pool in [bold]\\[dhcp][/]. Times are this computer's.
+
+[bold]Examples[/]
+
+  rootwire leases
+
+  rootwire leases --json | jq -r '.[] | select(.state == "bound") | [.address, .mac, .name] | @tsv'
+
+  rootwire leases --json | jq '.[] | select(.state == "declined") | .address'
 """
 
 ENROLL_EXAMPLES = """

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 from pyroute2 import AsyncIPRoute
@@ -28,7 +29,10 @@ _MAKE_TREE = "make it, with boot/linux, boot/initrd and image/NAME in it"
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface: its name, hardware address, MTU in bytes, and IPv4 addresses, the first of them primary."""
+    """A network interface: its name, hardware address, MTU in bytes, and IPv4 addresses, the first of them primary.
+
+    `prefixes` are how many bits of each address are its subnet's.
+    """
 
     name: str
     mac: str
@@ -37,20 +41,26 @@ class Interface:
     is_loopback: bool
     is_up: bool = True
     has_carrier: bool = True
+    prefixes: tuple[int, ...] = ()
+
+    def own(self, address: str) -> IPv4Interface:
+        """One of the interface's addresses, with its subnet."""
+        return IPv4Interface((address, self.prefixes[self.addresses.index(address)]))
 
 
 async def list_interfaces() -> list[Interface]:
     """Every interface of this network namespace, in the kernel's order."""
     async with AsyncIPRoute() as route:
-        addresses: dict[int, list[str]] = {}
+        addresses: dict[int, list[tuple[str, int]]] = {}
         async for message in await route.addr("dump", family=2):  # AF_INET
-            addresses.setdefault(message["index"], []).append(message.get("IFA_LOCAL"))
+            addresses.setdefault(message["index"], []).append((message.get("IFA_LOCAL"), message["prefixlen"]))
         return [
             Interface(
                 name=link.get("IFLA_IFNAME"),
                 mac=link.get("IFLA_ADDRESS") or "",
                 mtu=link.get("IFLA_MTU"),
-                addresses=tuple(addresses.get(link["index"], ())),
+                addresses=tuple(address for address, _ in addresses.get(link["index"], ())),
+                prefixes=tuple(prefix for _, prefix in addresses.get(link["index"], ())),
                 is_loopback=bool(link["flags"] & IFF_LOOPBACK),
                 is_up=bool(link["flags"] & IFF_UP),
                 has_carrier=bool(link["flags"] & IFF_LOWER_UP),

@@ -10,6 +10,7 @@ import structlog
 from appliance import host
 from appliance.appliance import Appliance
 from appliance.config import Config
+from appliance.leases.service import refuse_beside_others
 from appliance.menus.files import PXELINUX_DEFAULT
 from appliance.offers.loaders import missing_loaders
 from appliance.plan import INITRD_PATH, KERNEL_PATH
@@ -25,7 +26,8 @@ async def serve(config: Config) -> None:
     root = host.require_folder(config.root)
     interface, address = await host.choose_interface(config.interface, config.address)
     host.raise_file_limit()
-    appliance = Appliance(config, root=root, interface=interface.name, address=address)
+    appliance = Appliance(config, root=root, interface=interface.name, own=interface.own(address))
+    await refuse_beside_others(config, interface)
     await appliance.bind()
     announce(appliance, root, interface.name, address)
     task = asyncio.ensure_future(appliance.run())

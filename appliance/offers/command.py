@@ -11,7 +11,7 @@ from rich.text import Text
 
 from appliance.client import Place, fetch, read_answer
 from appliance.errors import OperatorError
-from appliance.offers.explanation import ExplanationReport, MenuReport, OfferReport
+from appliance.offers.explanation import AddressReport, ExplanationReport, MenuReport, OfferReport
 from appliance.reports.tables import ALARM
 from protocols.dhcp.request import Architecture
 from protocols.ethernet import parse_mac
@@ -91,6 +91,8 @@ def explanation_view(report: ExplanationReport) -> RenderableType:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
+    if report["address"] is not None:
+        table.add_row("address", _address(report["address"]))
     for offer in report["offers"]:
         table.add_row(f"offer to {offer['to']}", _offer(offer))
     table.add_row("quirk", _quirk(report))
@@ -99,6 +101,12 @@ def explanation_view(report: ExplanationReport) -> RenderableType:
     table.add_row("root", _root(report))
     heading = Text("  ".join(fact for fact in facts if fact), style="bold")
     return Group(heading, Text(asked, style="dim"), Text(), table)
+
+
+def _address(told: AddressReport) -> Text:
+    if told["address"] is None:
+        return Text(f"none: {told['because']}", style=ALARM)
+    return Text(told["address"]).append(f"  {told['because']}", style="dim")
 
 
 def _offer(offer: OfferReport) -> Text:

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict  # as in appliance/reports/report.py
 
 from appliance.exports.service import ExportService
 from appliance.kiwi.answers import Answers
+from appliance.leases.service import LeaseService
 from appliance.menus.files import PXELINUX_DEFAULT
 from appliance.offers.loaders import LOADER_FILES
 from appliance.plan import Plans
@@ -53,6 +54,13 @@ class OfferReport(TypedDict):
     flow: str
     because: str  # of the flow
     refused: str | None
+
+
+class AddressReport(TypedDict):
+    """What it is given by us, where we give addresses."""
+
+    address: str | None  # null: nothing is left
+    because: str
 
 
 class MenuChoiceReport(TypedDict):
@@ -98,6 +106,7 @@ class ExplanationReport(TypedDict):
     firmware: str
     asked: bool  # whether this is from a request of its own
     quirks: QuirkReport
+    address: AddressReport | None  # null: we give none
     offers: list[OfferReport]
     menu: MenuReport
     config: ConfigReport
@@ -114,6 +123,7 @@ class Explainer:
     tree: Tree
     plans: Plans
     exports: ExportService
+    leases: LeaseService
 
     def routes(self) -> list[web.RouteDef]:
         """The API's routes."""
@@ -143,6 +153,7 @@ class Explainer:
             "firmware": asking.firmware,
             "asked": is_own,
             "quirks": _report_quirks(applied),
+            "address": self._address(asking),
             "offers": self._offers(applied),
             "menu": await asyncio.to_thread(self._menu, asking.mac),
             "config": await asyncio.to_thread(explain_config, self.tree.answers, self.plans, asking.mac),
@@ -165,6 +176,10 @@ class Explainer:
                 raise LookupError(f"no machine {who} has asked") from None
             return last, last.mac
         return self.quirks.last(mac), mac
+
+    def _address(self, asking: BootRequest) -> AddressReport | None:
+        foreseen = self.leases.foresee(asking.mac, asking.uuid)
+        return None if foreseen is None else {"address": foreseen.address, "because": foreseen.because}
 
     def _offers(self, applied: Applied) -> list[OfferReport]:
         first = self._offer(applied)

@@ -38,6 +38,10 @@ PATIENCE: Mapping[Stage, Patience] = MappingProxyType(
             "offered, but asked for no file: its firmware took another answer, or none. Is there another ProxyDHCP "
             "server? Does the DHCP server set next-server or a boot file (options 66, 67)? Is there a DHCP server?",
         ),
+        # Its first request for a file follows at once, or its first on port 4011.
+        Stage.LEASED: Patience(
+            20.0, "has its address, but asked for no file: its firmware did not take the offer's boot file"
+        ),
         # EDK2 asks four times, waiting 1, 2, 3 and 4 s.
         Stage.BOOT_SERVER: Patience(
             20.0, "answered on port 4011, but asked for no file: does a firewall block UDP 4011 or 69?"

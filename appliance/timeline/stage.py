@@ -8,15 +8,16 @@ class Stage(IntEnum):
 
     DISCOVERED = 0  # a DISCOVER of a PXE or HTTP boot client
     OFFERED = 1  # our answer to it
-    BOOT_SERVER = 2  # it asked on port 4011
-    LOADER = 3  # it asks for its network boot program
-    CONFIG = 4  # the boot program's own configuration: pxelinux.cfg/default, boot.ipxe
-    KERNEL = 5
-    INITRD = 6
-    CLIENT_CONFIG = 7  # the initramfs asks for KIWI/config.*
-    ROOT_LOADING = 8  # an image on its way into RAM
-    ROOT_CONNECTED = 9  # export opened, target identified, or RAM image complete
-    ROOT_BUSY = 10  # so much was read from the root that a system must be running from it
+    LEASED = 2  # it has an address of ours, where we give addresses
+    BOOT_SERVER = 3  # it asked on port 4011
+    LOADER = 4  # it asks for its network boot program
+    CONFIG = 5  # the boot program's own configuration: pxelinux.cfg/default, boot.ipxe
+    KERNEL = 6
+    INITRD = 7
+    CLIENT_CONFIG = 8  # the initramfs asks for KIWI/config.*
+    ROOT_LOADING = 9  # an image on its way into RAM
+    ROOT_CONNECTED = 10  # export opened, target identified, or RAM image complete
+    ROOT_BUSY = 11  # so much was read from the root that a system must be running from it
 
     @property
     def label(self) -> str:
@@ -33,5 +34,5 @@ class Firmware(StrEnum):
     KERNEL = "kernel"  # the client initramfs and the system after it
 
 
-DHCP_STAGES = frozenset({Stage.DISCOVERED, Stage.OFFERED, Stage.BOOT_SERVER})
+DHCP_STAGES = frozenset({Stage.DISCOVERED, Stage.OFFERED, Stage.LEASED, Stage.BOOT_SERVER})
 FINAL_STAGES = frozenset({Stage.ROOT_CONNECTED, Stage.ROOT_BUSY})  # a machine may stay here for weeks

@@ -97,6 +97,8 @@ class Story:
                 self._note_request(Stage.BOOT_SERVER, request, offer.boot_file if offer else "")
             case dhcp.Refused(request, reason):
                 log.warning("offer_refused", mac=request.mac, architecture=request.firmware, reason=reason)
+            case dhcp.AddressGiven(lease):
+                self._note_lease(lease.client, lease.address)
             case dhcp.HostSeen(mac, address):
                 self._sign_of_life(mac, address)
 
@@ -189,6 +191,14 @@ class Story:
             firmware=_firmware(request),
             detail=detail,
         )
+
+    def _note_lease(self, mac: str, address: str) -> None:
+        """A step of a boot under way; who does not boot from us, or renews what it runs with, is only alive."""
+        machine = self._timeline.find(mac)
+        if machine is not None and machine.stage is not None and machine.stage not in FINAL_STAGES:
+            self._timeline.note(Stage.LEASED, mac=mac, address=address, detail=address)
+        else:
+            self._sign_of_life(mac, address)
 
     def _note_file(self, client: str, name: str, size: int = 0, seconds: float = 0.0) -> Stage | None:
         try:

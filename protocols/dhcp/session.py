@@ -132,9 +132,10 @@ class AddressReturned:
 
 @dataclass(frozen=True, slots=True)
 class PoolExhausted:
-    """There was no address left for a machine."""
+    """There was no address left for a machine in a network."""
 
     mac: str
+    network: str
 
 
 DhcpEvent = (
@@ -248,10 +249,10 @@ def _answer_lessee(packet: Packet, message: int, address: str, plan: Plan, lesso
     """Decide on a packet to the server that gives addresses."""
     decision = lessor.decide(packet, message, now)
     match decision:
-        case Unanswered(counted, client, lease, is_exhausted):
+        case Unanswered(counted, client, lease, exhausted):
             told: tuple[DhcpEvent, ...] = ()
-            if client is not None and is_exhausted:
-                told = (PoolExhausted(client.key),)
+            if client is not None and exhausted:
+                told = (PoolExhausted(client.key, exhausted),)
             elif client is not None and lease is not None:
                 told = (AddressReturned(client.key, lease.address, message == MessageType.DECLINE),)
             return Outcome(counted, events=told, kept=lease)

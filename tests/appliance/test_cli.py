@@ -42,7 +42,7 @@ def tree(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        *[(), ("serve",), ("status",), ("explain",), ("doctor",), ("heat",), ("exports",), ("initrd",)],
+        *[(), ("serve",), ("status",), ("explain",), ("doctor",), ("heat",), ("exports",), ("initrd",), ("leases",)],
         *[("ls",), ("cat",), ("show",)],
     ],
 )

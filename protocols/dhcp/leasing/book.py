@@ -41,6 +41,7 @@ class Book:
         self._reserved_by_mac = frozenset(address for name, address in reserved.items() if ":" in name)
         self._unused = dict.fromkeys(each for each in network.addresses() if each not in self._kept_free)
         self._known = frozenset(self._unused) | self._kept_free
+        self.pool_size = len(self._unused)  # addresses that whoever asks may get
         self._spent: dict[str, None] = {}  # of leases that ended, the oldest end first
         self._offers: dict[str, Offered] = {}  # by address, the oldest first
         self._offered_to: dict[str, str] = {}  # addresses by client
@@ -51,11 +52,6 @@ class Book:
     def __iter__(self) -> Iterator[Lease]:
         """Every lease that is known, those that ended too."""
         return iter(self._leases.values())
-
-    @property
-    def size(self) -> int:
-        """How many addresses there are to give, reserved ones among them."""
-        return len(self._known)
 
     def free(self, now: float) -> int:
         """How many addresses of the pool are nobody's now."""

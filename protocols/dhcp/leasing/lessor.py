@@ -44,12 +44,12 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """Say nothing; `counted` is why, `lease` what changed all the same."""
+    """Say nothing; `counted` is why, `lease` what changed all the same, `exhausted` the network with nothing left."""
 
     counted: str
     client: Client | None = None
     lease: Lease | None = None
-    is_exhausted: bool = False
+    exhausted: str = ""
 
 
 Decision = Given | Denied | Unanswered
@@ -122,7 +122,7 @@ class Lessor:
     def _on_discover(self, packet: Packet, client: Client, book: Book, now: float) -> Decision:
         offered = book.offer(client, packet.address(Option.REQUESTED_ADDRESS), now)
         if offered is None:
-            return Unanswered("pool_exhausted", client, is_exhausted=True)
+            return Unanswered("pool_exhausted", client, exhausted=str(book.network.subnet))
         address, is_checked = offered
         grant = Grant(book.network, address, book.network.lease_seconds)
         return Given(MessageType.OFFER, client, grant, is_unchecked=not is_checked and book.network.is_local)

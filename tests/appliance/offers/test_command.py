@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from io import StringIO
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from appliance.enrolment.members import Enrolments, Members
 from appliance.errors import OperatorError
 from appliance.exports.service import ExportService
 from appliance.images.catalog import Catalog
+from appliance.leases.service import LeaseService
 from appliance.menus.files import ipxe_script_name
 from appliance.offers.command import architecture_number, explanation_view, show_explanation
 from appliance.offers.explanation import Explainer
@@ -88,7 +90,13 @@ def make_explainer(root: Path, config: Config) -> Explainer:
         Tree(root, catalog=catalog, plans=plans, server=BOX, members=members),
         plans,
         exports,
+        LeaseService(config, IPv4Interface(f"{BOX}/24"), root / ".rootwire", find=nobody),
     )
+
+
+async def nobody(address: str) -> bytes | None:
+    """Who has an address."""
+    return None
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def test_reserved_by_mac() -> None:
     assert [lease(book, number) for number in (3, 4, 1, 2)] == [FIRST, THIRD, SECOND, "10.77.0.200"]
     assert book.offer(client(5), SECOND, NOW) is None
     assert book.bind(client(5), "10.77.0.200", NOW + 9 * HOUR) is None
-    assert book.size == 4
+    assert book.pool_size == 2
 
 
 def test_reserved_by_uuid() -> None:

@@ -132,7 +132,7 @@ def test_exhausted() -> None:
     for number in (1, 2, 3):
         lease(served, number)
     decision = served.decide(packet(MessageType.DISCOVER, 4), MessageType.DISCOVER, NOW)
-    assert decision == Unanswered("pool_exhausted", client(4), is_exhausted=True)
+    assert decision == Unanswered("pool_exhausted", client(4), exhausted="10.77.0.0/24")
 
 
 def test_decline() -> None:

@@ -323,7 +323,7 @@ def test_nothing_left() -> None:
         served.books[0].bind(client(number), f"10.77.0.{49 + number}", NOW)
     outcome = settle(served, packet(MessageType.DISCOVER, 4))
     assert (outcome.counted, outcome.answer) == ("pool_exhausted", None)
-    assert outcome.events[1:] == (PoolExhausted(client(4).key),)
+    assert outcome.events[1:] == (PoolExhausted(client(4).key, "10.77.0.0/24"),)
 
 
 def test_inform() -> None:

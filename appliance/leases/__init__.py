@@ -1,0 +1,1 @@
+"""Addresses that we give ourselves, for a network without a DHCP server: set, kept, looked at."""
