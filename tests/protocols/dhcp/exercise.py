@@ -1,4 +1,4 @@
-"""One input of the DHCP fuzzer: a packet, how it came, what is offered; answered, and the answer judged.
+"""One input of the DHCP fuzzer: a packet, how it came, what is offered; answered, and the answer judged; and a frame.
 
 0  bit 0: port 4011, not 67; bits 1 and 2: whom it came from; bits 3, 4: the flow; bits 5 to 7: names' length / 36
 1  the packet
@@ -6,6 +6,7 @@
 
 from typing import get_args
 
+from protocols.dhcp.ipv4 import Datagram, build_datagram, checksum, parse_datagram
 from protocols.dhcp.offer import Flow, MenuItem, Offer, Refusal
 from protocols.dhcp.request import BootRequest, Via
 from protocols.dhcp.session import answer
@@ -35,6 +36,7 @@ def exercise(data: bytes) -> str:
         return Offer(name, flow, items)
 
     packet = data[1:]
+    exercise_frame(packet, source)
     try:
         outcome = answer(packet, via=via, source=source, address=BOX, plan=plan)
     except WireError:
@@ -48,3 +50,19 @@ def exercise(data: bytes) -> str:
         assert file in (("",) if is_withheld else (name, name + "i"))
         judge_destination(request, via, source, outcome.answer.destination)
     return outcome.counted
+
+
+def exercise_frame(packet: bytes, source: tuple[str, int]) -> None:
+    """A captured port reads the packet out of a frame as it is, and out of one that lies about its lengths, or not."""
+    sent = Datagram(source, (BOX, 67), packet)
+    frame = build_datagram(sent)
+    assert parse_datagram(frame) == sent
+    sizes = packet[4:8].ljust(4, b"\0")  # the transaction's number is anything
+    header = frame[:2] + sizes[:2] + frame[4:10] + bytes(2) + frame[12:20]
+    header = header[:10] + checksum(header).to_bytes(2, "big") + header[12:]
+    try:
+        read = parse_datagram(header + frame[20:24] + sizes[2:] + frame[26:])
+    except WireError:
+        return
+    assert read is not None
+    assert len(read.payload) == int.from_bytes(sizes[2:], "big") - 8
