@@ -20,8 +20,8 @@ EVERYWHERE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # n
 class Box:
     """The box, its interface, and what was heard there; `offers` and `rules` are None where we may not look.
 
-    `neighbour` is the program on this box, ourselves aside, that holds port 67. `proc` and `system` stand in for /proc
-    and the system's root in tests.
+    `neighbour` is the program on this box, ourselves aside, that holds port 67, which we `may_share`, as it is set up.
+    `proc` and `system` stand in for /proc and the system's root in tests.
     """
 
     interface: Interface
@@ -33,6 +33,7 @@ class Box:
     offers: tuple[HeardOffer, ...] | None
     rules: tuple[dict[str, Any], ...] | None
     neighbour: str | None = None
+    may_share: bool = True
     proc: Path = PROC
     system: Path = SYSTEM
 

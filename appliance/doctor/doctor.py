@@ -79,6 +79,7 @@ async def examine(config: Config) -> Box:
         offers=await hear_offers(interface.name, interface.mac) if can_hear else (),
         rules=list_rules(),
         neighbour=find_neighbour(),
+        may_share=config.capture != "never" and not config.dhcp.is_on,
     )
 
 

@@ -53,7 +53,7 @@ def check_ports(box: Box) -> Iterator[Finding]:
             holder = port_holder(port.transport, port.number) if failure.errno == errno.EADDRINUSE else None
             if holder and holder.startswith(OURSELVES):
                 ours.append(port)
-            elif port.number == CAPTURED and failure.errno == errno.EADDRINUSE:
+            elif port.number == CAPTURED and box.may_share and failure.errno == errno.EADDRINUSE:
                 who = holder or "another program"
                 yield ok(SUBJECT, f"{port} is held by {who}: machines are heard by a packet socket beside it")
             else:

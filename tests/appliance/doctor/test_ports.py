@@ -51,6 +51,14 @@ def test_dhcp_server_on_this_box(loopback: None) -> None:
 
 
 @pytest.mark.root
+def test_dhcp_server_on_this_box_where_its_port_is_wanted(loopback: None) -> None:
+    """By capture = "never", or since we are to give addresses ourselves."""
+    with udp_socket("0.0.0.0", 67):
+        found = troubles(list(check_ports(replace(LO, may_share=False))))
+    assert [finding.level for finding in found] == [Level.ERROR]
+
+
+@pytest.mark.root
 def test_taken_by_ourselves(loopback: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rootwire that runs is no trouble."""
     monkeypatch.setattr(ports, "port_holder", lambda transport, number: "rootwire (pid 7)")
