@@ -21,7 +21,8 @@ class Box:
     """The box, its interface, and what was heard there; `offers` and `rules` are None where we may not look.
 
     `neighbour` is the program on this box, ourselves aside, that holds port 67, which we `may_share`, as it is set up.
-    `proc` and `system` stand in for /proc and the system's root in tests.
+    `gives_addresses`: we are to be the network's DHCP server. `proc` and `system` stand in for /proc and the system's
+    root in tests.
     """
 
     interface: Interface
@@ -34,6 +35,7 @@ class Box:
     rules: tuple[dict[str, Any], ...] | None
     neighbour: str | None = None
     may_share: bool = True
+    gives_addresses: bool = False
     proc: Path = PROC
     system: Path = SYSTEM
 

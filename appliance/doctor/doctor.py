@@ -80,6 +80,7 @@ async def examine(config: Config) -> Box:
         rules=list_rules(),
         neighbour=find_neighbour(),
         may_share=config.capture != "never" and not config.dhcp.is_on,
+        gives_addresses=config.dhcp.is_on,
     )
 
 

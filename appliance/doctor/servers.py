@@ -18,7 +18,9 @@ def check_servers(box: Box) -> Iterator[Finding]:
         return
     others = [offer for offer in box.offers if offer.server != box.address]
     givers = sorted({offer.server for offer in others if offer.address != NO_ADDRESS})
-    if not givers and box.neighbour:
+    if box.gives_addresses:
+        yield from _beside_ours(givers)
+    elif not givers and box.neighbour:
         yield ok(SUBJECT, f"{box.neighbour} on this box holds port 67; whether it gives addresses can't be heard here")
     elif not givers:
         yield warning(
@@ -36,6 +38,17 @@ def check_servers(box: Box) -> Iterator[Finding]:
         yield ok(SUBJECT, f"{givers[0]} gives addresses")
     for offer in _by_server(others):
         yield from _spoiled(offer, box.address)
+
+
+def _beside_ours(givers: list[str]) -> Iterator[Finding]:
+    if not givers:
+        yield ok(SUBJECT, "none but rootwire, by [dhcp]")
+        return
+    yield warning(
+        SUBJECT,
+        f"{' and '.join(givers)} gives addresses, and so would rootwire, by [dhcp]: two servers give one address twice",
+        "stop that server, or take [dhcp] out; beside_others = true is for pools that share no address",
+    )
 
 
 def _by_server(offers: list[HeardOffer]) -> list[HeardOffer]:

@@ -33,6 +33,14 @@ def test_server_on_this_box() -> None:
     assert "dnsmasq (pid 812) on this box" in finding.text
 
 
+def test_our_own_addresses() -> None:
+    """By [dhcp] nobody else is to give any."""
+    alone = replace(make_box(offers=(OURS,)), gives_addresses=True)
+    assert only(list(check_servers(alone))).level is Level.OK
+    beside = replace(make_box(offers=(PLAIN,)), gives_addresses=True)
+    assert "two servers give one address twice" in only(troubles(list(check_servers(beside)))).text
+
+
 def test_no_right_to_listen() -> None:
     """Not the same as having heard nothing."""
     assert only(list(check_servers(make_box(offers=None)))).level is Level.ERROR
