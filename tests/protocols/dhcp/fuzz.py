@@ -26,7 +26,8 @@ BOX, ROUTER = b"\x0a\x4d\0\2", b"\x0a\x4d\0\1"
 UUID = b"\0" + bytes(range(16))
 VALUES: dict[int, tuple[bytes, ...]] = {
     43: (b"\x47\4\0\0\0\0\xff", b"\x47\4\0\1\x80\0\xff", b"\x47\2\0\0", b"\6\1\x08\xff", b"PXE"),
-    50: (b"\x0a\x4d\0\x09", b"\x0a\x4d"),
+    12: (b"till", b"\x1b[2J" + bytes(80), b""),
+    50: (b"\x0a\x4d\0\x09", b"\x0a\x4d\0\xab", b"\x0a\x4d\0\xad", b"\x0a\x09\0\x32", b"\x0a\x4d"),
     53: (b"\1", b"\2", b"\3", b"\4", b"\5", b"\6", b"\7", b"\x08", b"", b"\1\1"),
     54: (BOX, ROUTER, BOX[:3], b""),
     57: (b"\2\x40", b"\5\xc0", b"\5\xdc", b"\xff\0", b"\0\0", b"\1\x2c", b"\5"),
@@ -40,7 +41,7 @@ VALUES: dict[int, tuple[bytes, ...]] = {
     ),
     61: (b"\1\x52\x54\0\x77\0\1", UUID, b"", b"\1"),
     77: (b"iPXE", b"\4iPXE", b"\4iPXE\0", b"\3abc\4iPXE", b"\5iPXE", b"\xff"),
-    82: (b"\1\4eth0", b"\1\xff" + bytes(255), bytes(250), b""),
+    82: (b"\1\4eth0", b"\5\4\x0a\x09\0\0", b"\5\4\x0a\x4d\0\0", b"\5\4\x0a", b"\1\xff" + bytes(255), bytes(250), b""),
     93: (b"\0\0", b"\0\7", b"\0\x09", b"\0\x10", b"\0\x0b\0\7", b"\0", b"\xff\xff", b""),
     97: (UUID, UUID[1:], b"\1" + UUID[1:], bytes(17), b""),
     175: (b"\x13\1\1\x27\1\1", b"\xb0\1\1", b"\x13\xff", b"\x13\0"),
