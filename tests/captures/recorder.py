@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.captures.golden import FOLDER, parse_frame, render, write_pcap
+from tests.captures.golden import FOLDER, Datagram, cut, parse_frame, render, write_pcap
 from tests.protocols.dhcp.lan import inside
 
 VARIABLE = "ROOTWIRE_CAPTURE"
@@ -22,7 +22,7 @@ def captured(namespace: str, name: str, about: str) -> Iterator[None]:
     with heard(namespace) as frames:
         yield
     write_pcap(FOLDER / f"{name}.pcap", frames)
-    kept = [datagram for frame in frames if (datagram := parse_frame(frame)) is not None]
+    kept = [datagram for frame in frames if (datagram := parse_frame(cut(frame))) is not None]
     (FOLDER / f"{name}.txt").write_text(render(about, kept))
 
 
@@ -30,6 +30,7 @@ def captured(namespace: str, name: str, about: str) -> Iterator[None]:
 def heard(namespace: str) -> Iterator[list[bytes]]:
     """What passes the box's interface while the block runs, either way, and belongs into a capture."""
     frames: list[bytes] = []
+    told: set[Datagram] = set()  # what TCP sends again is not said again
     with inside(namespace):
         tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(ETH_P_ALL))
     tap.bind(("eth0", ETH_P_ALL))
@@ -37,8 +38,10 @@ def heard(namespace: str) -> Iterator[list[bytes]]:
     def keep() -> None:
         frame = tap.recv(65536)
         datagram = parse_frame(frame)
-        if datagram is not None and datagram.is_kept:
-            frames.append(frame)
+        if datagram is None or not datagram.is_kept or (datagram.is_tcp and datagram in told):
+            return
+        told.add(datagram)
+        frames.append(frame)
 
     loop = asyncio.get_running_loop()
     loop.add_reader(tap, keep)

@@ -101,7 +101,8 @@ def test_replies_are_still_the_same(name: str) -> None:
             flow = name.rpartition("-")[2]
             if flow in FLOWS:
                 return FLOWS[flow]
-            return Offer(parse_packet(golden).options[Option.BOOT_FILE].decode())
+            boot_file = parse_packet(golden).options[Option.BOOT_FILE].decode()
+            return Offer(boot_file, "http" if request.wants_http else "complete")
 
         via: Any = str(asked.destination[1])
         outcome = answer(asked.payload, via=via, source=asked.source, address=BOX, plan=plan)
@@ -137,6 +138,23 @@ def test_scapy_reads_what_we_mean(name: str) -> None:
         for code, option in SCAPY.items():
             if code in reply.options:
                 assert as_bytes(options[option]) == reply.options[code], option
+
+
+def test_tshark_reads_http(name: str, tool: Callable[[str], str]) -> None:
+    """Each answer's status, type and length, of which UEFI wants to know all three before it loads anything."""
+    fields = ("http.response.code", "http.content_type", "http.content_length_header")
+    words = [word for field in fields for word in ("-e", field)]
+    words += ["-r", str(FOLDER / f"{name}.pcap"), "-Y", "http.response", "-T", "fields"]
+    bodiless = ["-o", "http.desegment_body:FALSE"]  # the captures have none, and tshark would wait for them
+    done = subprocess.run([tool("tshark"), *words, *bodiless], capture_output=True, text=True, check=True)
+    heads = [each.payload.decode() for each in read_golden(name) if each.is_http and each.is_ours]
+    meant = [(head.split()[1], header(head, "Content-Type"), header(head, "Content-Length")) for head in heads]
+    assert [tuple(line.split("\t")) for line in done.stdout.splitlines()] == meant
+
+
+def header(head: str, field: str) -> str:
+    """A field of an answer's head."""
+    return next(line for line in head.splitlines() if line.startswith(f"{field}: ")).partition(": ")[2]
 
 
 def as_bytes(value: Any) -> bytes:
