@@ -102,7 +102,7 @@ It gives some only where the configuration has a pool in [bold]\\[dhcp][/]. Time
 
   rootwire leases
 
-  rootwire leases --json | jq -r '.[] | select(.state == "bound") | [.address, .mac, .name] | @tsv'
+  rootwire leases --json | jq -r '.[] | select(.state == "bound") | .address + " " + .mac'
 
   rootwire leases --json | jq '.[] | select(.state == "declined") | .address'
 """

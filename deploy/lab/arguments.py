@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=get_args(Arm),
         default="plain",
         help="the network: plain, clients behind a DHCP relay and router, two DHCP servers, one that names the box, "
-        "one on the box itself, or the box on a tagged VLAN (default: plain)",
+        "one on the box itself, the box on a tagged VLAN, or no DHCP server but the box (default: plain)",
     )
     add("--keep", action="store_true", help="leave lab and appliance up afterwards, until Ctrl-C")
     return parser

@@ -102,7 +102,8 @@ class Lab:
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True)
         link_tree(self._tree, self.root)
-        write_config(self.folder / "rootwire.toml", self.plans, self.settings.boot)
+        gives_addresses = self.settings.arm == "own-dhcp"
+        write_config(self.folder / "rootwire.toml", self.plans, self.settings.boot, gives_addresses=gives_addresses)
         self._stack.enter_context(self.network)
         try:
             for namespace, command in router_commands(self.network, self.folder):

@@ -11,7 +11,7 @@ from typing import Protocol
 import aiohttp
 
 from deploy.lab.errors import LabError
-from deploy.lab.network import Network
+from deploy.lab.network import ROUTER_ADDRESS, Network
 from deploy.lab.plan import ClientPlan
 from deploy.lab.process import start, stop
 from deploy.lab.story import Story, fetch_stories
@@ -53,7 +53,15 @@ class BootSettings:
     tables: str = ""  # the configuration's other tables
 
 
-def write_config(path: Path, plans: Sequence[ClientPlan], settings: BootSettings) -> None:
+OWN_DHCP = f"""
+[dhcp]
+pool = "10.77.0.50-10.77.0.250"
+router = "{ROUTER_ADDRESS}"
+lease_time = "1h"
+"""
+
+
+def write_config(path: Path, plans: Sequence[ClientPlan], settings: BootSettings, *, gives_addresses: bool) -> None:
     """The appliance's configuration for these clients, as an operator would write it."""
     lines = [
         "[boot]",
@@ -71,7 +79,7 @@ def write_config(path: Path, plans: Sequence[ClientPlan], settings: BootSettings
             f'bios_loader = "{plan.bios_loader}"',
             f'uefi_loader = "{plan.uefi_loader}"',
         ]
-    path.write_text("\n".join([*lines, settings.tables]) + "\n")
+    path.write_text("\n".join([*lines, settings.tables, OWN_DHCP if gives_addresses else ""]) + "\n")
 
 
 class Rootwire:

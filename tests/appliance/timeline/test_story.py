@@ -12,7 +12,17 @@ from appliance.timeline.story import Story, stage_of_file
 from appliance.timeline.timeline import Timeline
 from protocols.aoe.endpoint import InitiatorAsked, TargetIdentified
 from protocols.arp.endpoint import HostSeen as ArpSeen
-from protocols.dhcp.endpoint import Architecture, BootRequest, Discovered, HostSeen, Offer, Offered, Refused
+from protocols.dhcp.endpoint import (
+    AddressGiven,
+    Architecture,
+    BootRequest,
+    Discovered,
+    HostSeen,
+    Offer,
+    Offered,
+    Refused,
+)
+from protocols.dhcp.leasing.lease import Lease, LeaseState
 from protocols.http.events import Download as HttpDownload
 from protocols.http.events import RequestFinished, RequestStarted
 from protocols.nbd.endpoint import Connection, ExportClosed, ExportOpened, ExportRefused
@@ -93,6 +103,25 @@ def test_how_an_offer_was_made_is_told(told: Told) -> None:
     assert machine is not None
     assert (machine.flow, machine.quirk) == ("binl", "dell")
     assert [step.detail for step in told.boot.steps] == ["snponly.efi by binl"]
+
+
+def test_an_address_of_ours_is_a_step_of_a_boot(told: Told) -> None:
+    """Of one that is under way: who does not boot from us has an address, and no boot."""
+    lease = Lease(ADDRESS, MAC, "", LeaseState.BOUND, 1000.0, 2000.0)
+    told.story.on_dhcp(AddressGiven(lease, is_new=True))
+    assert told.timeline.machines() == []
+    told.story.on_dhcp(Offered(request(), Offer("snponly.efi")))
+    told.story.on_dhcp(AddressGiven(lease, is_new=False))
+    assert [(step.stage, step.detail) for step in told.boot.steps][1:] == [(Stage.LEASED, ADDRESS)]
+    assert told.timeline.find(ADDRESS) is told.timeline.find(MAC)
+
+
+def test_an_address_renewed_by_a_running_system(told: Told) -> None:
+    """Is a sign of life."""
+    told.story.on_dhcp(Offered(request(), Offer("snponly.efi")))
+    told.timeline.note(Stage.ROOT_CONNECTED, mac=MAC)
+    told.story.on_dhcp(AddressGiven(Lease(ADDRESS, MAC, "", LeaseState.BOUND, 1000.0, 2000.0), is_new=False))
+    assert [step.stage for step in told.boot.steps] == [Stage.OFFERED, Stage.ROOT_CONNECTED]
 
 
 def test_http_boot_is_told_from_pxe(told: Told) -> None:
