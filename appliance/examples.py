@@ -150,8 +150,9 @@ Exits with 1 where an error was found: what has one is not served. Warnings are 
 CONVERT_EXAMPLES = """
 Write the KIWI configurations of a boot tree as tables of rootwire's own configuration, on standard output.
 
-Every machine is told the same by the tables as by the files, its group and its hardware map included. A file of which
-something can't be read is left out whole, as is what goes by address; each is named in one line, with the reason.
+Every machine is told the same by the tables as by the files, its group and its hardware map included.
+
+A file of which something can't be read is left out whole, and so is what goes by address: each in one line, with why.
 
 Exits with 1 where something was left out.
 

@@ -96,13 +96,19 @@ class Iso:
         return WindowImage(self._image, node.offset, node.size)
 
     def has(self, path: str) -> bool:
-        """Whether there is a file or folder at a path. Raises: as open_file does."""
-        return self._resolve(path) is not None
+        """Whether there is a file or folder at a path. Raises: IsoError, StorageError."""
+        return self._look_up(path) is not None
 
     def names(self, path: str) -> list[str]:
         """The names in a folder; none where there is no such folder. Raises: IsoError, StorageError."""
-        node = self._resolve(path)
+        node = self._look_up(path)
         return sorted(self._folder(node)) if node is not None and node.is_folder else []
+
+    def _look_up(self, path: str) -> Node | None:
+        try:
+            return self._resolve(path)
+        except OSError:  # links that lead in circles, a file where a folder should be
+            return None
 
     def _resolve(self, path: str) -> Node | None:
         """What is at a path, names as they are or else in any case; None when there is nothing. Raises: OSError."""

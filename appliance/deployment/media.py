@@ -57,14 +57,7 @@ def find_layout(medium: Iso) -> Layout | None:
 
 
 def _is_so(medium: Iso, layout: Layout) -> bool:
-    return all(_has(medium, path) for path in (layout.kernel, layout.initrd, *layout.marks))
-
-
-def _has(medium: Iso, path: str) -> bool:
-    try:
-        return medium.has(path)
-    except OSError:  # links that lead in circles, a file where a folder should be
-        return False
+    return all(medium.has(path) for path in (layout.kernel, layout.initrd, *layout.marks))
 
 
 def _alpine(medium: Iso) -> Iterator[Layout]:

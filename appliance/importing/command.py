@@ -36,6 +36,7 @@ class ImportReport(TypedDict):
     left_out: list[str]  # files that nothing is made of
     verified: bool  # whether a checksum came with it
     boots: dict[str, str]  # how machines can reach it: by which kind of initrd, by root
+    problem: str | None  # why no machine can, where its own initrd can't
 
 
 def import_files(
@@ -112,30 +113,34 @@ def _remove_stale(folder: Path, kit: Kit, files: Placed) -> None:
 
 
 def _report(folder: Path, kit: Kit, files: Placed, left_out: list[str]) -> ImportReport:
+    ways, problem = _ways(folder, kit)
     return {
         "name": kit.name,
         "kind": str(kit.kind),
         "files": {f"{IMAGES}/{name}": staged.size for staged, name in files},
         "left_out": left_out,
         "verified": bool(kit.sums),
-        "boots": _ways(folder, kit),
+        "boots": ways,
+        "problem": problem or None,
     }
 
 
-def _ways(folder: Path, kit: Kit) -> dict[str, str]:
-    """How machines can reach what has its initrd beside it."""
+def _ways(folder: Path, kit: Kit) -> tuple[dict[str, str], str]:
+    """How machines can reach a medium, or what has its initrd beside it; and why they can't."""
     if kit.kind is Kind.MEDIUM:
         medium = survey_medium(Iso(FileImage(folder / kit.name)), Rule())
-        return {over: str(kind) for over, kind in medium.ways.items()}
+        return {over: str(kind) for over, kind in medium.ways.items()}, medium.problem
     initrd = folder / f"{kit.name}{INITRD_SUFFIX}"
     if kit.kind is Kind.INSTALL or not initrd.exists():
-        return {}
+        return {}, ""
     root = next((name for name, offset, magic in SIGNATURES if _has(folder / kit.name, offset, magic)), "")
     try:
         ways = recognise_initrd(FileImage(initrd), root).ways
-    except ArchiveError:  # the appliance says so, too, when it looks into it
-        return {}
-    return {over: str(kind) for over, kind in ways.items()}
+    except ArchiveError as failure:
+        return {}, f"its initrd {failure}"
+    return {
+        over: str(kind) for over, kind in ways.items()
+    }, "" if ways else "its initrd can't mount it over the network"
 
 
 def _has(path: Path, offset: int, magic: bytes) -> bool:
@@ -160,6 +165,6 @@ def _describe_boot(report: ImportReport) -> str:
         return f'it is in every machine\'s menu, over {", ".join(ways)}; image = "{name}" has machines boot it'
     if ways:
         return f"machines boot it over {', '.join(ways)}"
-    if report["kind"] == Kind.MEDIUM or f"{IMAGES}/{name}{INITRD_SUFFIX}" in report["files"]:
-        return "its own initrd reaches it by no way that is known here"
+    if report["problem"]:
+        return f"machines can't boot it of itself: {report['problem']}"
     return "it came without kernel and initrd: it boots by what is in it, if it is a squashfs"

@@ -27,7 +27,9 @@ from appliance.enrolment.command import enroll
 from appliance.enrolment.members import Enrolments
 from appliance.errors import OperatorError
 from appliance.exports.names import Kind, name_of
+from appliance.kiwi.conversion import convert
 from appliance.kiwi.roots import Private
+from appliance.kiwi.site import Site
 from tests.appliance.kiwi.scripted import F1, IMAGE, MAC, MISS10, OWN, REGISTRATION, SQUASHFS, SUM, Start, serving
 
 
@@ -36,6 +38,15 @@ def start(tmp_path: Path, tool: Callable[[str], str]) -> Start:
     """Serves a tree made of some files (by their paths in KIWI/) and one image, over TFTP and HTTP."""
     return partial(serving, tmp_path, tool("curl"))
 
+
+CONF = "CONF='conf/xorg;/etc/X11/xorg.conf;10.11.0.1;4096'\n"
+VENDOR = "VENDOR_CONF='conf/xorg.foo;/etc/X11/xorg.conf;10.11.0.1;4096'\n"
+GROUPED = {
+    "config.group": f"KIWI_GROUP='pos, office'\npos_KIWI_MAC_LIST='{MAC} 52:54:00:A1:B2:C4'\n",
+    "config.pos": f"{F1}{CONF}HARDWARE_MAP='foo'\nfoo_HARDWARE_MAP='{MAC}'\n",
+    "config.office": F1,
+    "hardware_config.foo": VENDOR,
+}
 
 BOTH = pytest.mark.parametrize("kind", ["tftp", "http"])
 
@@ -74,19 +85,22 @@ async def test_f4_and_f6_remote_roots(start: Start, text: str) -> None:
 
 async def test_f11_group_and_hardware_map(start: Start) -> None:
     """They are one final configuration, which names the map's file and not the group's."""
-    conf = "CONF='conf/xorg;/etc/X11/xorg.conf;10.11.0.1;4096'\n"
-    vendor = "VENDOR_CONF='conf/xorg.foo;/etc/X11/xorg.conf;10.11.0.1;4096'\n"
-    files = {
-        "config.group": f"KIWI_GROUP='pos, office'\npos_KIWI_MAC_LIST='{MAC}'\n",
-        "config.pos": f"{F1}{conf}HARDWARE_MAP='foo'\nfoo_HARDWARE_MAP='{MAC}'\n",
-        "config.office": F1,
-        "hardware_config.foo": vendor,
-    }
-    async with start(**files) as box:
+    async with start(**GROUPED) as box:
         client = box.clients["tftp"]
-        assert await client.look_up() == (F1 + conf + vendor).encode()
+        assert await client.look_up() == (F1 + CONF + VENDOR).encode()
         assert await client.get("conf/xorg.foo") == b"xorg.foo"
     assert client.asked == [(OWN, True), ("conf/xorg.foo", True)]
+
+
+async def test_f11_as_tables_is_answered_alike(tmp_path: Path, tool: Callable[[str], str]) -> None:
+    """What rootwire convert makes of the tree, without it: each machine is told the same, and a stranger nothing."""
+    names = [f"KIWI/config.{mac}" for mac in (MAC, "52:54:00:A1:B2:C4", "52:54:00:A1:B2:C5")]
+    async with serving(tmp_path / "files", tool("curl"), **GROUPED) as box:
+        by_files = [await box.clients["http"].get(name) for name in names]
+        tables = convert(Site(box.root)).as_table()["kiwi"]
+    assert [text is not None for text in by_files] == [True, True, False]
+    async with serving(tmp_path / "tables", tool("curl"), kiwi={"unknown": "register", **tables}) as box:
+        assert [await box.clients["http"].get(name) for name in names] == by_files
 
 
 @BOTH

@@ -77,6 +77,8 @@ def test_what_is_no_file(tool: Tool, tmp_path: Path, path: str, error: type[OSEr
     medium = Iso(FileImage(make_iso(tool, tmp_path / "links.iso", {"pool/one": b"1"}, "-R", links=LINKS)))
     with pytest.raises(error):
         medium.open_file(path)
+    assert medium.has(path) is (error is IsADirectoryError)
+    assert medium.names(path) == (["one", "up"] if error is IsADirectoryError else [])
 
 
 def test_names_without_rock_ridge() -> None:
@@ -140,6 +142,13 @@ def test_a_folder_of_impossible_size() -> None:
     medium = bytearray(small_iso(record(b"BOOT", 20, 5 << 20, flags=2)) + bytes(5 << 20))
     with pytest.raises(IsoError, match="a folder of an impossible size"):
         Iso(BytesImage(bytes(medium))).names("boot")
+
+
+def test_a_root_that_is_no_folder() -> None:
+    """By its own flag: there is nothing in it."""
+    medium = bytearray(small_iso(record(b"BOOT", 20, 2048, flags=2)))
+    medium[16 * 2048 + 156 + 25] = 0
+    assert Iso(BytesImage(bytes(medium))).names("boot") == []
 
 
 def test_names_that_go_on_for_ever() -> None:

@@ -12,13 +12,15 @@ from tests.appliance.deployment.archives import archive, kernel
 from tests.appliance.importing.conftest import Import
 from tests.storage.isos import Tool, make_iso
 
+LIVE = ("live/vmlinuz", "live/initrd.img")
+
 
 @pytest.mark.parametrize(
-    ("files", "place", "ways"),
+    ("files", "place", "ways", "problem"),
     [
-        (archives.KIWI_LIVE, SUSE, {"ram": "kiwi-live", "aoe": "kiwi-live"}),
-        (archives.LIVE_BOOT, ("live/vmlinuz", "live/initrd.img"), {"ram": "live-boot"}),
-        (archives.LOCAL, ("live/vmlinuz", "live/initrd.img"), {}),
+        (archives.KIWI_LIVE, SUSE, {"ram": "kiwi-live", "aoe": "kiwi-live"}, None),
+        (archives.LIVE_BOOT, LIVE, {"ram": "live-boot"}, None),
+        (archives.LOCAL, LIVE, {}, "its initramfs /live/initrd.img can't mount it over the network"),
     ],
 )
 def test_media_are_imported(
@@ -29,11 +31,13 @@ def test_media_are_imported(
     files: Mapping[str, bytes],
     place: tuple[str, str],
     ways: Mapping[str, str],
+    problem: str | None,
 ) -> None:
     """As they are: kernel and initramfs are served from inside."""
     medium = make_iso(tool, tmp_path / "live.iso", {place[0]: kernel(), place[1]: archive(files)}, "-R")
     report = run_import(medium)
-    assert (report["boots"], report["kind"]) == (ways, "live or installation medium")
+    assert (report["boots"], report["problem"]) == (ways, problem)
+    assert report["kind"] == "live or installation medium"
     assert (tree / "image/live.iso").read_bytes() == medium.read_bytes()
     assert set(report["files"]) == {"image/live.iso", "image/live.iso.md5", "image/live.iso.sha256"}
 
