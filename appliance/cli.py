@@ -257,7 +257,9 @@ def enroll(
 
 @app.command(help=CHECK_EXAMPLES)
 def check(
-    path: Annotated[Path, typer.Argument(metavar="TREE|CONFIG", help="A boot tree, or a file in its KIWI/.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="TREE|CONFIG", help="A boot tree, a file in its KIWI/, or rootwire's own.")
+    ],
     root: Annotated[
         Path | None,
         typer.Option("--root", "-r", metavar="DIR", help="The tree that a configuration elsewhere is meant for."),

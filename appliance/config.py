@@ -24,7 +24,7 @@ from appliance.heat.prefetch import PrefetchLimits
 from appliance.heat.recording import HeatLimits
 from appliance.images.catalog import CatalogLimits
 from appliance.kiwi.model import ClientConfig
-from appliance.kiwi.names import is_safe_name
+from appliance.kiwi.names import EVERYBODYS_TABLE, group_table, is_safe_name, machine_table
 from appliance.leases.settings import DhcpSettings
 from appliance.menus.settings import MenuSettings, MenuTable
 from appliance.quirks.model import Effects, QuirkSettings
@@ -135,6 +135,13 @@ class KiwiSettings(Section):
     client: ClientConfig | None = None  # what such machines' clients are told instead; None: as `unknown` says
     groups: dict[GroupName, KiwiGroup] = Field(default_factory=dict)
     machines: dict[MacText, KiwiMachine] = Field(default_factory=dict)
+
+    def clients(self) -> dict[str, ClientConfig]:
+        """What clients are told, by the name of the table that says it."""
+        tables = {EVERYBODYS_TABLE: self.client}
+        tables |= {group_table(name): group.client for name, group in self.groups.items()}
+        tables |= {machine_table(mac): machine.client for mac, machine in self.machines.items()}
+        return {table: client for table, client in tables.items() if client is not None}
 
 
 def _limits_section(limits: type[Any]) -> Any:

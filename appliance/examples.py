@@ -134,7 +134,7 @@ It is told as the machine last asked; --arch says what other firmware in its pla
 """
 
 CHECK_EXAMPLES = """
-Look for the traps of KIWI's netboot in a boot tree, or in one configuration: what its client would do, and the mend.
+Look for traps of KIWI's netboot in a boot tree or a configuration, rootwire's own too: what a client does, the mend.
 
 Exits with 1 where an error was found: what has one is not served. Warnings are served, mended where it says so.
 
@@ -143,6 +143,8 @@ Exits with 1 where an error was found: what has one is not served. Warnings are 
   rootwire check /srv/netboot
 
   rootwire check /srv/netboot/KIWI/config.52:54:00:A1:B2:C3
+
+  rootwire check /etc/rootwire.toml
 
   rootwire check --json /srv/netboot | jq -r '.[] | select(.level == "error") | .path'
 """

@@ -7,13 +7,10 @@ it in; else, for machines that nothing is said of, what [boot] says, or nothing 
 from dataclasses import dataclass
 
 from appliance.enrolment.members import Members
-from appliance.kiwi.names import DEFAULT, mac_asked_for
+from appliance.kiwi.names import DEFAULT, EVERYBODYS_TABLE, group_table, mac_asked_for, machine_table
 from appliance.kiwi.publisher import Publisher
 from appliance.kiwi.roots import with_private
-from appliance.kiwi.traps.lookups import MACHINE_TABLE
 from appliance.plan import Plans
-
-EVERYBODY = "[kiwi.client]"  # the table of machines that nothing else is said of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class Answers:
             return None
         table = self._members.settings.machines.get(mac)
         if table is not None and table.client is not None:
-            place = f'[kiwi.machines."{mac}"]'
+            place = machine_table(mac)
             return Chosen(place, self.publisher.model(place, table.client))
         group = self._members.group_of(mac)
         return None if group is None else self._chosen_for(group, mac)
@@ -63,10 +60,10 @@ class Answers:
     def _chosen_for(self, group: str, mac: str) -> Chosen:
         settings = self._members.settings.groups.get(group) if self._members else None
         if settings is not None and settings.client is not None:
-            place = f"[kiwi.groups.{group}]"
+            place = group_table(group)
             config = with_private(settings.client, self._plans.private(mac))
             # What passed last is remembered by its name, and one machine's is never to be another's.
-            name = place if config is settings.client else f'{MACHINE_TABLE}"{mac}"] by kiwi.groups.{group}'
+            name = place if config is settings.client else f"{machine_table(mac)} by {place}"
             return Chosen(place, self.publisher.model(name, config))
         return Chosen(f"KIWI/config.{group}", self.publisher.member(group, mac))
 
@@ -83,13 +80,13 @@ class Answers:
         """Where that is decided which machines are told that nothing is said of."""
         if self.publisher.site.find(DEFAULT):
             return DEFAULT
-        return EVERYBODY if self._members and self._members.settings.client else "[boot]"
+        return EVERYBODYS_TABLE if self._members and self._members.settings.client else "[boot]"
 
     def _everybodys(self, mac: str | None) -> bytes | None:
         """What machines are told that nothing is said of."""
         client = self._members.settings.client if self._members else None
         if client is not None:
-            return self.publisher.model(EVERYBODY, client)
+            return self.publisher.model(EVERYBODYS_TABLE, client)
         return self._plans.kiwi_config(mac) if self._boots_unknown() else None
 
     def _boots_unknown(self) -> bool:

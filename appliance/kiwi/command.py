@@ -9,20 +9,23 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from appliance.config import Config, load_config
 from appliance.errors import OperatorError
+from appliance.kiwi.compiler import compile_config
 from appliance.kiwi.conversion import Tables
 from appliance.kiwi.conversion import convert as convert_site
 from appliance.kiwi.finding import Finding, Level
-from appliance.kiwi.linter import check_file, check_tree, errors_of
+from appliance.kiwi.linter import check_file, check_text, check_tree, errors_of
 from appliance.kiwi.names import FOLDER
 from appliance.kiwi.site import Site
 from appliance.kiwi.toml import write_tables
 
+NO_ADDRESS = "0.0.0.0"  # stands for our own, which only an appliance that runs knows
 STYLES = {Level.ERROR: "red", Level.WARNING: "yellow"}
 
 
 def check(path: Path, root: Path | None, console: Console, *, as_json: bool) -> bool:
-    """Print every finding in a tree or a configuration; returns whether there is none of level error.
+    """Print every finding in a tree or a configuration, rootwire's own too; says whether none is an error.
 
     Raises: OperatorError when there is nothing to check.
     """
@@ -38,14 +41,31 @@ def _check(path: Path, root: Path | None) -> list[Finding]:
     try:
         if path.is_dir():
             return check_tree(Site(path))
+        if path.suffix == ".toml" and path.is_file():
+            return _check_tables(load_config(path), root)
         if not path.is_file():
-            raise OperatorError(f"{path}: no such file or folder", "name a boot tree, or a configuration in its KIWI/")
+            raise OperatorError(
+                f"{path}: no such file or folder", "name a boot tree, a configuration in its KIWI/, or a .toml"
+            )
         whole = path.absolute()
         base = root or (whole.parent.parent if whole.parent.name == FOLDER else whole.parent)
         name = f"{FOLDER}/{path.name}" if whole.parent.name == FOLDER else path.name
         return check_file(name, Site(base), whole)
     except OSError as failure:
         raise OperatorError(f"{failure.filename or path}: {failure.strerror}", "make it readable") from failure
+
+
+def _check_tables(config: Config, root: Path | None) -> list[Finding]:
+    """What there is to say of the clients that are typed in, each by the name of its table."""
+    place = root or config.root
+    if place is None:
+        raise OperatorError("it names no boot tree", "name the one that it is meant for: --root DIR")
+    site, server = Site(place), config.address or NO_ADDRESS
+    return [
+        finding
+        for table, client in config.kiwi.clients().items()
+        for finding in check_text(table, compile_config(client, server), site)
+    ]
 
 
 def show(findings: list[Finding], console: Console) -> None:

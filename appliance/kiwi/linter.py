@@ -1,6 +1,7 @@
 """Looks for the traps of KIWI's netboot in a boot tree, or in one configuration."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.kiwi.finding import Complaint, Finding, Level, Trap, error, warning
@@ -28,6 +29,11 @@ def check_document(document: Document, site: Site, traps: Iterable[Trap] = TRAPS
         if said.line not in explained:  # a trap with a name says it better
             found.append(_finding(document.path, grammar.value_unreadable.__name__, said))
     return sorted(found, key=lambda finding: finding.line)
+
+
+def check_text(path: str, text: bytes, site: Site) -> list[Finding]:
+    """The same of one that was typed in as a table, called `path`: `text` is compiled from it, so lines say nothing."""
+    return [replace(finding, line=0) for finding in check_document(Document.parse(path, text), site)]
 
 
 def check_file(path: str, site: Site, place: Path | None = None) -> list[Finding]:

@@ -17,12 +17,24 @@ CONFIG_PREFIX = "KIWI/config."
 MAP_PREFIX = "KIWI/hardware_config."
 DEFAULT = "KIWI/config.default"
 GROUPS = "KIWI/config.group"
+EVERYBODYS_TABLE = "[kiwi.client]"  # of the appliance's configuration: machines that nothing else is said of
+MACHINE_TABLE = "[kiwi.machines."  # begins the name of one machine's
 NO_VERSION = "0"  # stands in for the version of an image whose file name has none
 
 
 def is_safe_name(name: str) -> bool:
     """Whether an image name can be given to every client: letters, digits and . _ + -, at most 201, no leading dot."""
     return _SAFE_NAME.fullmatch(name) is not None
+
+
+def machine_table(mac: str) -> str:
+    """What messages call a machine's table."""
+    return f'{MACHINE_TABLE}"{mac}"]'
+
+
+def group_table(group: str) -> str:
+    """What they call a group's."""
+    return f"[kiwi.groups.{group}]"
 
 
 def mac_asked_for(path: str) -> str | None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from appliance.kiwi.compiler import compile_config
 from appliance.kiwi.finding import Finding, Level
 from appliance.kiwi.groups import Resolution, resolve, resolve_group
-from appliance.kiwi.linter import check_document, errors_of
+from appliance.kiwi.linter import check_document, check_text, errors_of
 from appliance.kiwi.model import LOOKUP_KEYS, ClientConfig, read_model, safe_text
 from appliance.kiwi.names import CONFIG_PREFIX
 from appliance.kiwi.site import Document, Site
@@ -53,7 +53,7 @@ class Publisher:
     def model(self, path: str, config: ClientConfig) -> bytes | None:
         """A configuration that was typed in, under the name by which messages call it."""
         text = compile_config(config, self._server)
-        return self._passed(path, text, check_document(Document.parse(path, text), self.site))
+        return self._passed(path, text, check_text(path, text, self.site))
 
     def has_own(self, mac: str) -> bool:
         """Whether something in the tree is meant for this machine, whether it passes or not."""

@@ -20,6 +20,7 @@ that need a machine: there the same is asked by a client initramfs in QEMU.
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def start(tmp_path: Path, tool: Callable[[str], str]) -> Start:
 
 CONF = "CONF='conf/xorg;/etc/X11/xorg.conf;10.11.0.1;4096'\n"
 VENDOR = "VENDOR_CONF='conf/xorg.foo;/etc/X11/xorg.conf;10.11.0.1;4096'\n"
-GROUPED = {
+GROUPED: dict[str, Any] = {
     "config.group": f"KIWI_GROUP='pos, office'\npos_KIWI_MAC_LIST='{MAC} 52:54:00:A1:B2:C4'\n",
     "config.pos": f"{F1}{CONF}HARDWARE_MAP='foo'\nfoo_HARDWARE_MAP='{MAC}'\n",
     "config.office": F1,
@@ -97,7 +98,7 @@ async def test_f11_as_tables_is_answered_alike(tmp_path: Path, tool: Callable[[s
     names = [f"KIWI/config.{mac}" for mac in (MAC, "52:54:00:A1:B2:C4", "52:54:00:A1:B2:C5")]
     async with serving(tmp_path / "files", tool("curl"), **GROUPED) as box:
         by_files = [await box.clients["http"].get(name) for name in names]
-        tables = convert(Site(box.root)).as_table()["kiwi"]
+        tables: Any = convert(Site(box.root)).as_table()["kiwi"]
     assert [text is not None for text in by_files] == [True, True, False]
     async with serving(tmp_path / "tables", tool("curl"), kiwi={"unknown": "register", **tables}) as box:
         assert [await box.clients["http"].get(name) for name in names] == by_files

@@ -5,10 +5,16 @@ from collections.abc import Iterator
 
 from appliance.kiwi.finding import Complaint, error, warning
 from appliance.kiwi.groups import listed
-from appliance.kiwi.names import CONFIG_PREFIX, DEFAULT, GROUPS, MAP_PREFIX, is_subnet_config, mac_asked_for
+from appliance.kiwi.names import (
+    CONFIG_PREFIX,
+    DEFAULT,
+    GROUPS,
+    MACHINE_TABLE,
+    MAP_PREFIX,
+    is_subnet_config,
+    mac_asked_for,
+)
 from appliance.kiwi.site import Document, Site
-
-MACHINE_TABLE = "[kiwi.machines."  # of the appliance's configuration: one machine's, too
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAC_AS_ASKED = re.compile(r"([0-9A-F]{2}:){5}[0-9A-F]{2}")

@@ -78,6 +78,25 @@ def test_check_of_a_file_elsewhere(
     assert "image-missing" in capsys.readouterr().out
 
 
+def test_check_of_tables(write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of rootwire's own configuration: by their names, within the tree that it is for."""
+    client = '.client]\nimage = [{ device = "/dev/ram1", name = "a", version = "1" }]\n'
+    tables = f"[kiwi{client}[kiwi.groups.pos{client}[kiwi.machines.'52:54:00:a1:b2:c3'{client}"
+    tree = write({"rootwire.toml": tables})
+    assert run(monkeypatch, str(tree / "rootwire.toml")) == 2
+    assert "--root DIR" in capsys.readouterr().err
+    assert run(monkeypatch, "--json", str(tree / "rootwire.toml"), "--root", str(tree)) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["path"], one["line"], one["trap"]) for one in found] == [
+        ("[kiwi.client]", 0, "image-missing"),
+        ("[kiwi.groups.pos]", 0, "image-missing"),
+        ('[kiwi.machines."52:54:00:a1:b2:c3"]', 0, "image-missing"),
+    ]
+    write({"rootwire.toml": f"root = '{tree}'\n{tables}", "image/a-1": "x"})
+    assert run(monkeypatch, str(tree / "rootwire.toml")) == 0
+    assert capsys.readouterr().out == "no errors, no warnings\n"
+
+
 def test_check_of_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An operator's mistake."""
     assert run(monkeypatch, str(tmp_path / "nothing")) == 2
