@@ -57,6 +57,8 @@ ROWS: dict[tuple[Kind, Root], str] = {
         f" ignition.firstboot ignition.platform.id=metal {_DRACUT}"
     ),
     (Kind.ALPINE, "ram"): f"ip=dhcp alpine_repo={_INSIDE}/apks modloop={_INSIDE}/boot/modloop-{{flavour}}",
+    # Not the medium: it would have to fit into memory as well, and is read through one more loop.
+    (Kind.LIVE_MEDIUM, "ram"): f"boot=live components fetch={_INSIDE}/live/filesystem.squashfs",
     (Kind.LINUXRC, "ram"): f"install={_INSIDE} ifcfg=*=dhcp",
 }
 

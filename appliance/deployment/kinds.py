@@ -33,6 +33,7 @@ class Kind(StrEnum):
     COREOS = "coreos"  # Fedora CoreOS, live
     ALPINE = "alpine"
     LINUXRC = "linuxrc"  # the installer of openSUSE and SLE
+    LIVE_MEDIUM = "live-medium"  # Debian's live media
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Initramfs:
     versions: frozenset[str] = frozenset()
 
 
-OF_MEDIA = (Kind.ANACONDA, Kind.ANACONDA_REPO, Kind.COREOS, Kind.ALPINE, Kind.LINUXRC)
+OF_MEDIA = (Kind.ANACONDA, Kind.ANACONDA_REPO, Kind.COREOS, Kind.ALPINE, Kind.LINUXRC, Kind.LIVE_MEDIUM)
 
 # What must be seen for a root to be mounted by a kind; the first that fits has the root. The best come first, and what
 # an initramfs does best it does where nobody says which root: the last two leave the system with a root it can't write.

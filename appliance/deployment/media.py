@@ -13,6 +13,7 @@ from storage.iso9660 import Iso
 
 PXEBOOT = "images/pxeboot/vmlinuz", "images/pxeboot/initrd.img"  # of Fedora and its relatives
 STAGE2 = "images/install.img"  # their installer
+LIVE, LIVE_ROOT = ("live/vmlinuz", "live/initrd.img"), "live/filesystem.squashfs"  # Debian's live media
 SUSE = "boot/x86_64/loader/linux", "boot/x86_64/loader/initrd"  # of KIWI's media, and openSUSE's
 
 # Alpine has its flavour in the names: lts, virt.
@@ -42,7 +43,8 @@ LAYOUTS = (
     Layout("casper/vmlinuz", "casper/initrd"),
     Layout("casper/vmlinuz", "casper/initrd.lz"),
     Layout("casper/vmlinuz", "casper/initrd.gz"),
-    Layout("live/vmlinuz", "live/initrd.img"),
+    Layout(*LIVE, (LIVE_ROOT,), Kind.LIVE_MEDIUM),
+    Layout(*LIVE),
     Layout("arch/boot/x86_64/vmlinuz-linux", "arch/boot/x86_64/initramfs-linux.img"),
     Layout(*PXEBOOT),
 )

@@ -47,8 +47,11 @@ def stage_of_file(path: str, menu: Menu) -> Stage | None:
     if is_client_config(path):
         return Stage.CLIENT_CONFIG
     if path.startswith("image/"):
-        is_root = INSIDE not in path and not path.endswith((".md5", ".sha256", ".sha512"))
-        return Stage.ROOT_LOADING if is_root else None
+        image, inside, _ = path.partition(INSIDE)
+        # Of what is inside an image, that counts whose place is on a command line: a medium's initramfs asks for it.
+        place = f"/{image}{INSIDE.removesuffix('/')}"
+        is_named = not inside or any(place in choice.append for choice in menu.choices)
+        return Stage.ROOT_LOADING if is_named and not path.endswith((".md5", ".sha256", ".sha512")) else None
     if _MENU_FILES.fullmatch(path):
         return Stage.CONFIG
     if PurePosixPath(path).suffix.lower() in _LOADER_SUFFIXES:
@@ -171,9 +174,13 @@ class Story:
         if told:
             self._counted[client, name] -= told
         stage = self._note_file(client, name, size - told, seconds)
-        image = PurePosixPath(name.replace("\\", "/")).name
-        if stage is Stage.ROOT_LOADING and whole and size >= (self._image_size(image) or 0):
-            self._timeline.note(Stage.ROOT_CONNECTED, address=client, detail=f"ram {image}")
+        if stage is not Stage.ROOT_LOADING or not whole:
+            return
+        path, inside, _ = name.replace("\\", "/").partition(INSIDE)
+        image = PurePosixPath(path).name
+        if inside or size >= (self._image_size(image) or 0):
+            how = "http" if inside else "ram"  # file by file, from within a medium; or all of the image
+            self._timeline.note(Stage.ROOT_CONNECTED, address=client, detail=f"{how} {image}")
 
     def _count_nbd(self, told: nbd.Connection | nbd.ExportClosed) -> None:
         source = f"nbd {told.export}:{told.port}"

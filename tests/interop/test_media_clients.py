@@ -76,7 +76,14 @@ MEDIA = {
         {"install": ("/media.1/media", "/boot/x86_64/root", "/repodata/repomd.xml")},
         {"media.1/media": b"openSUSE", "boot/x86_64/root": b"system", "repodata/repomd.xml": b"<repomd/>"},
     ),
-    "debian-live.iso": Medium("live/vmlinuz", "live/initrd.img", ("boot=live",), {"fetch": ("",)}, initramfs=LIVE_BOOT),
+    "debian-live.iso": Medium(
+        "live/vmlinuz",
+        "live/initrd.img",
+        ("boot=live",),
+        {"fetch": ("",)},
+        {"live/filesystem.squashfs": b"hsqs" * 9999},
+        LIVE_BOOT,
+    ),
     "ubuntu.iso": Medium("casper/vmlinuz", "casper/initrd", ("boot=casper",), {"url": ("",)}, initramfs=CASPER),
     "arch.iso": Medium(
         "arch/boot/x86_64/vmlinuz-linux",

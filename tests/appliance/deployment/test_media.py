@@ -7,7 +7,7 @@ import pytest
 
 from appliance.deployment.cmdline import Place, command_line
 from appliance.deployment.kinds import OF_MEDIA, Kind
-from appliance.deployment.media import LAYOUTS, PXEBOOT, STAGE2, SUSE, Layout
+from appliance.deployment.media import LAYOUTS, LIVE, LIVE_ROOT, PXEBOOT, STAGE2, SUSE, Layout
 from appliance.deployment.rules import Rule
 from appliance.deployment.survey import Deployment, look_into, survey_medium
 from storage.image import FileImage
@@ -52,6 +52,8 @@ REPO = ("BaseOS/repodata/repomd.xml", ".treeinfo")
         (on(PXEBOOT, archives.LIVENET, "LiveOS/squashfs.img"), Kind.LIVENET),
         (on(SUSE, archives.LOCAL, "boot/x86_64/root", "media.1/media"), Kind.LINUXRC),
         (on(SUSE, archives.KIWI_LIVE), Kind.KIWI_LIVE),
+        (on(LIVE, archives.LIVE_BOOT, LIVE_ROOT), Kind.LIVE_MEDIUM),
+        (on(LIVE, archives.LIVE_BOOT), Kind.LIVE_BOOT),
         (on(("casper/vmlinuz", "casper/initrd"), archives.CASPER), Kind.CASPER),
     ],
 )

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.deployment.media import LAYOUTS, SUSE
+from appliance.deployment.media import LAYOUTS, LIVE, SUSE
 from appliance.errors import OperatorError
 from tests.appliance.deployment import archives
 from tests.appliance.deployment.archives import archive, kernel
 from tests.appliance.importing.conftest import Import
 from tests.storage.isos import Tool, make_iso
-
-LIVE = ("live/vmlinuz", "live/initrd.img")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,13 @@ from protocols.tftp.transfer import Outcome
 
 MAC = "52:54:00:77:00:01"
 ADDRESS = "10.77.0.51"
-MENU = Menu((Choice("own", kernel="/vmlinuz", initrds=("first.img", "second.img")),))
+MEDIUM = "image/live.iso/-"
+MENU = Menu(
+    (
+        Choice("own", kernel="/vmlinuz", initrds=("first.img", "second.img")),
+        Choice("live.iso", "", f"{MEDIUM}/k", (f"{MEDIUM}/i",), f"inst.repo=http://10.77.0.2/{MEDIUM} quiet"),
+    )
+)
 IMAGE_SIZE = 1000
 
 
@@ -148,6 +154,10 @@ def test_http_boot_is_told_from_pxe(told: Told) -> None:
         ("image/edge-1", Stage.ROOT_LOADING),
         ("image/edge-1.md5", None),
         ("image/edge-1/-/etc/motd", None),
+        (f"{MEDIUM}/k", Stage.KERNEL),
+        (f"{MEDIUM}/i", Stage.INITRD),
+        (f"{MEDIUM}/repodata/repomd.xml", Stage.ROOT_LOADING),
+        ("image/other.iso/-/repodata/repomd.xml", None),
         ("api/machines", None),
         ("conf/hosts", None),
     ],
@@ -194,6 +204,15 @@ def test_an_image_in_ram_is_a_root_once_it_is_whole(told: Told, event: RequestFi
     told.story.on_arp(ArpSeen(MAC, ADDRESS))
     told.story.on_http(event)
     assert told.stage is stage
+
+
+def test_a_medium_is_in_use_once_a_file_of_it_was_fetched(told: Told) -> None:
+    """One that the initramfs asks for, whole: an installer may fetch few, and then wait for a person."""
+    told.story.on_arp(ArpSeen(MAC, ADDRESS))
+    for name, size, stage in (("k", 9, Stage.KERNEL), ("a", 9, Stage.ROOT_CONNECTED)):
+        told.story.on_http(RequestFinished(ADDRESS, "GET", f"{MEDIUM}/{name}", 200, size, 1.0))
+        assert told.stage is stage
+    assert told.boot.steps[-1].detail == "http live.iso"
 
 
 @pytest.mark.parametrize(
