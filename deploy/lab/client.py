@@ -31,7 +31,8 @@ class Machine:
     variables: Path | None = None
 
 
-X64 = "qemu-system-x86_64"
+X64, ARM64 = "qemu-system-x86_64", "qemu-system-aarch64"
+ARM_BOARD = ("-M", "virt", "-cpu", "cortex-a57")
 NO_PXE = tuple(word for v in (4, 6) for word in ("-fw_cfg", f"name=opt/org.tianocore/IPv{v}PXESupport,string=n"))
 # Variables are kept from whoever runs outside of system management mode: else Secure Boot could be switched off.
 GUARDED = ("-M", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on")
@@ -42,9 +43,10 @@ MACHINES: dict[Firmware, Machine] = {
     "uefi-http": Machine(X64, ("-M", "q35", *NO_PXE), OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd"),
     "secure": Machine(X64, GUARDED, OVMF / "OVMF_CODE_4M.secboot.fd", OVMF / "OVMF_VARS_4M.ms.fd"),
     "secure-http": Machine(X64, (*GUARDED, *NO_PXE), OVMF / "OVMF_CODE_4M.secboot.fd", OVMF / "OVMF_VARS_4M.ms.fd"),
-    "arm64": Machine(
-        "qemu-system-aarch64", ("-M", "virt", "-cpu", "cortex-a57"), AAVMF / "AAVMF_CODE.fd", AAVMF / "AAVMF_VARS.fd"
-    ),
+    # Debian builds it with Secure Boot alone, which is off where the variables hold no keys.
+    "ia32": Machine(X64, GUARDED, OVMF / "OVMF32_CODE_4M.secboot.fd", OVMF / "OVMF32_VARS_4M.fd"),
+    "arm64": Machine(ARM64, ARM_BOARD, AAVMF / "AAVMF_CODE.fd", AAVMF / "AAVMF_VARS.fd"),
+    "arm64-secure": Machine(ARM64, ARM_BOARD, AAVMF / "AAVMF_CODE.ms.fd", AAVMF / "AAVMF_VARS.ms.fd"),
 }
 
 

@@ -138,3 +138,26 @@ async def test_arm64_uefi(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -
     stages = ("discovered", "offered", "loader", "config", "kernel", "initrd")
     assert [stage for stage in stages_of(client) if stage in stages] == list(stages), describe(client)
     assert "ARM64 aarch64" in client.log.read_text(errors="replace")
+
+
+async def test_arm64_secure_boot(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> None:
+    """Shim and GRUB for that processor, checked by Microsoft's keys in its variables; then the kernel is."""
+    tree = await asyncio.to_thread(build_arm_tree, DEMO / "arm64", Lines())
+    settings = LabSettings(limit=LIMIT, arm="next-server", boot=BootSettings(append="console=ttyAMA0"))
+    plan = ClientPlan(0, "arm64-secure", "ram", uefi_loader="shim")
+    async with Lab(lab_folder(), tree, [plan], settings) as lab:
+        [client] = await lab.boot()
+    assert client.succeeded, describe(client)
+    assert "UEFI Secure Boot is enabled" in client.log.read_text(errors="replace")
+
+
+async def test_ia32_uefi(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> None:
+    """A tablet's 32-bit firmware starts a 64-bit kernel, by a GRUB that was linked on this box."""
+    folder = lab_folder()
+    tree = small_tree(folder / "files", demo_tree.kernel)
+    settings = LabSettings(limit=LIMIT, boot=BootSettings(append="console=ttyS0"))
+    async with Lab(folder / "lab", tree, [ClientPlan(0, "ia32", "ram")], settings) as lab:
+        [client] = await lab.boot()
+    assert client.succeeded, describe(client)
+    assert client.story is not None
+    assert client.story.steps[0].detail.startswith("PXEClient:Arch:00006")
