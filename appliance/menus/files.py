@@ -1,7 +1,8 @@
 """The menu files that loaders ask for by name, in the order in which each looks for its own.
 
 PXELINUX, and U-Boot's pxe command: pxelinux.cfg/ and the machine's UUID, 01-MAC, its address in hexadecimal digits
-fewer and fewer, then default (U-Boot has default-ARCH-SOC-BOARD, default-ARCH-SOC and default-ARCH before that).
+fewer and fewer, then default (U-Boot has default-ARCH-SOC-BOARD, default-ARCH-SOC and default-ARCH before that,
+and boot.scr.uimg before all).
 GRUB: grub.cfg-01-MAC and grub.cfg-ADDRESS alike, then grub.cfg, in a folder that each distribution names otherwise.
 iPXE: the script that its offer names. A file of the operator's comes first under each of these names.
 """
@@ -13,6 +14,7 @@ from appliance.menus.grub import render_grub, render_start
 from appliance.menus.ipxe import render_ipxe
 from appliance.menus.model import Menu
 from appliance.menus.pxelinux import render_pxelinux
+from appliance.menus.uboot import SCRIPT_NAME, render_uboot
 from protocols.ethernet import format_mac, parse_mac
 
 PXELINUX_DEFAULT = "pxelinux.cfg/default"
@@ -56,6 +58,8 @@ class MenuFiles:
 
     def read(self, path: str) -> bytes | None:
         """What the file at `path`, relative to the tree's root, holds; None when it is none of these."""
+        if path == SCRIPT_NAME:
+            return render_uboot()
         if path == PXELINUX_DEFAULT:
             return render_pxelinux(self._menu(None))
         if found := _PXELINUX_MAC.fullmatch(path):

@@ -46,6 +46,7 @@ MACHINES: dict[Firmware, Machine] = {
     # Debian builds it with Secure Boot alone, which is off where the variables hold no keys.
     "ia32": Machine(X64, GUARDED, OVMF / "OVMF32_CODE_4M.secboot.fd", OVMF / "OVMF32_VARS_4M.fd"),
     "arm64": Machine(ARM64, ARM_BOARD, AAVMF / "AAVMF_CODE.fd", AAVMF / "AAVMF_VARS.fd"),
+    "u-boot": Machine(ARM64, (*ARM_BOARD, "-bios", "/usr/lib/u-boot/qemu_arm64/u-boot.bin")),
     "arm64-secure": Machine(ARM64, ARM_BOARD, AAVMF / "AAVMF_CODE.ms.fd", AAVMF / "AAVMF_VARS.ms.fd"),
 }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 # *-http boots by HTTP alone; secure is UEFI with Microsoft's keys, which runs nothing that they don't vouch for.
-Firmware = Literal["bios", "uefi", "uefi-http", "secure", "secure-http", "ia32", "arm64", "arm64-secure"]
+Firmware = Literal["bios", "uefi", "uefi-http", "secure", "secure-http", "ia32", "arm64", "arm64-secure", "u-boot"]
 Root = Literal["nbd", "aoe", "ram"]
 BiosLoader = Literal["auto", "pxelinux", "ipxe"]
 UefiLoader = Literal["auto", "shim", "ipxe", "grub"]
@@ -27,6 +27,7 @@ MEMORY_MIB: dict[Firmware, int] = {
     "ia32": 1024,
     "arm64": 1024,
     "arm64-secure": 1024,
+    "u-boot": 1024,
 }
 RESERVED_MIB = 512  # left to the appliance and to whatever else runs
 QEMU_MIB = 192  # what QEMU itself takes beside the guest's memory: translated code, OVMF's flash

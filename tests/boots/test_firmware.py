@@ -161,3 +161,16 @@ async def test_ia32_uefi(demo_tree: DemoTree, lab_folder: Callable[[], Path]) ->
     assert client.succeeded, describe(client)
     assert client.story is not None
     assert client.story.steps[0].detail.startswith("PXEClient:Arch:00006")
+
+
+async def test_u_boot(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> None:
+    """It knows no ProxyDHCP: the DHCP server names the box. Its network card has an address of U-Boot's own."""
+    tree = await asyncio.to_thread(build_arm_tree, DEMO / "arm64", Lines())
+    settings = LabSettings(limit=LIMIT, arm="next-server", boot=BootSettings(append="console=ttyAMA0"))
+    async with Lab(lab_folder(), tree, [ClientPlan(0, "u-boot", "ram")], settings) as lab:
+        [client] = await lab.boot()
+        log = (lab.folder / "rootwire.log").read_text()
+    assert client.succeeded, describe(client)
+    asked = ("boot.scr.uimg", "pxelinux.cfg/default", "boot/initrd", "boot/linux")
+    places = [log.index(f'"name": "{name}"') for name in asked]
+    assert places == sorted(places)
