@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
-from ipaddress import IPv4Interface
 from pathlib import Path
 
 import structlog
@@ -24,6 +23,7 @@ from appliance.heat.api import HeatMaps
 from appliance.heat.bootlist import BootLists
 from appliance.heat.prefetch import Prefetcher, PrefetchLimits
 from appliance.heat.recording import HeatLimits, Recorder
+from appliance.host import Interface
 from appliance.images.catalog import Catalog, CatalogLimits, Entry
 from appliance.images.changes import Changes
 from appliance.images.checksums import Checksums
@@ -36,6 +36,7 @@ from appliance.names import STATE
 from appliance.offers.explanation import Explainer
 from appliance.offers.grub import Linker
 from appliance.offers.loaders import RecentlyMissing
+from appliance.offers.nextserver import NextServer
 from appliance.offers.policy import make_plan
 from appliance.plan import Plans
 from appliance.quirks.adaptive import Adaptation
@@ -68,14 +69,14 @@ log = structlog.get_logger()
 class Appliance:
     """One boot tree served on one interface, from one address."""
 
-    def __init__(self, config: Config, *, root: Path, interface: str, own: IPv4Interface) -> None:
-        """`root` is the boot tree's folder, `own` an IPv4 address of `interface`, with its subnet.
+    def __init__(self, config: Config, *, root: Path, interface: Interface, address: str) -> None:
+        """`root` is the boot tree's folder, `address` an IPv4 address of `interface`.
 
         Raises: OperatorError for an image that is none, or a setting that names one that is not there.
         """
         self._config = config
-        self._interface = interface
-        self._address = address = str(own.ip)
+        self._interface = interface.name
+        self._address = address
         self.catalog = Catalog(
             root / "image", raw=config.boot.raw_images, limits=config.limits_for("catalog", CatalogLimits)
         )
@@ -123,7 +124,7 @@ class Appliance:
         self.timeline = Timeline(limits=config.limits_for("timeline", TimelineLimits), on_step=self._on_step)
         self._make_heat(BootLists(root / STATE / "boots"))
         self._make_disks(config.state or root / STATE)
-        plan = self._make_discovery(own, config.state or root / STATE)
+        plan = self._make_discovery(interface, config.state or root / STATE)
         self._make_transfers(Uploads(root, config.limits_for("uploads", UploadLimits)), plan)
 
     def _make_heat(self, lists: BootLists) -> None:
@@ -150,7 +151,7 @@ class Appliance:
             aoe=self.aoe,
             connections=lambda: self.nbd.connections(),
             mac_of=self._mac_of,
-            image=self._image,
+            image=self.catalog.image,
             boots_over_aoe=self._boots_over_aoe,
         )
         self.nbd = NbdServer(
@@ -162,17 +163,18 @@ class Appliance:
             pumps=self._config.pumps,
         )
 
-    def _make_discovery(self, own: IPv4Interface, state: Path) -> Plan:
+    def _make_discovery(self, interface: Interface, state: Path) -> Plan:
         """What hears of machines first; returns what each is offered before quirks are heeded."""
         self.story = Story(
             self.timeline,
             menu=lambda: self.keeper.menu,
             advertise=self.aoe.advertise,
             boots_from_aoe=lambda mac: self.plans.has_own(mac) and self.plans.for_machine(mac).root == "aoe",
-            image_size=self._image_size,
+            image_size=self.catalog.image_size,
         )
         self.arp = ArpListener(report=self.story.on_arp)
-        self.leases = LeaseService(self._config, own, state, find=self.arp.find)
+        self.leases = LeaseService(self._config, interface.own(self._address), state, find=self.arp.find)
+        self.next_server = NextServer(interface, self._address, gives_addresses=self.leases.is_on)
         plan = make_plan(
             self._address,
             bios_loader=lambda mac: self.plans.for_machine(mac).bios_loader,
@@ -180,7 +182,7 @@ class Appliance:
             script=ipxe_script_name,
             medium=self.tree.medium,
             missing=RecentlyMissing(),
-            gives_addresses=lambda: self.leases.is_on,
+            grub_finds_us=lambda: self.next_server.is_us,
         )
         self.dhcp = ProxyDhcpServer(
             plan=heed_quirks(plan, self.quirks, self.adaptation),
@@ -300,7 +302,10 @@ class Appliance:
 
     async def _run_services(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for service in (self.dhcp, self.tftp, self.http, self.nbd, self.aoe, self.arp, self.leases):
+            for service in (
+                *(self.dhcp, self.leases, self.next_server, self.arp),
+                *(self.tftp, self.http, self.nbd, self.aoe),
+            ):
                 group.create_task(service.run())
             if self._config.prefetch:
                 group.create_task(self.prefetcher.run())
@@ -362,14 +367,6 @@ class Appliance:
     def _boots_over_aoe(self, mac: str) -> bool:
         told = self.members.has_aoe_root(mac)
         return self.plans.for_machine(mac).root == "aoe" if told is None else told
-
-    def _image(self, name: str) -> Image | None:
-        entry = self.catalog.get(name)
-        return None if entry is None else entry.image
-
-    def _image_size(self, name: str) -> int | None:
-        entry = self.catalog.get(name)
-        return None if entry is None else entry.image.size
 
     def _export_names(self, client: str) -> list[str]:
         return [entry.name for entry in self.catalog] + self.exports.exports.names(client)

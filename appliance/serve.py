@@ -26,7 +26,7 @@ async def serve(config: Config) -> None:
     root = host.require_folder(config.root)
     interface, address = await host.choose_interface(config.interface, config.address)
     host.raise_file_limit()
-    appliance = Appliance(config, root=root, interface=interface.name, own=interface.own(address))
+    appliance = Appliance(config, root=root, interface=interface, address=address)
     await refuse_beside_others(config, interface)
     await appliance.bind()
     announce(appliance, root, interface.name, address)

@@ -13,7 +13,6 @@ from appliance.config import Config
 from appliance.doctor.box import Box, find_neighbour, list_rules
 from appliance.doctor.finding import Finding, Level
 from appliance.doctor.firewall import check_firewall
-from appliance.doctor.hearing import LISTEN_SECONDS, hear_offers
 from appliance.doctor.limits import (
     check_conntrack,
     check_files,
@@ -27,6 +26,7 @@ from appliance.doctor.link import check_address, check_link, check_mtu
 from appliance.doctor.ports import check_ports, check_raw_frames
 from appliance.doctor.servers import check_servers
 from appliance.doctor.supplies import check_clock, check_loaders, check_space
+from appliance.hearing import LISTEN_SECONDS, hear_offers
 from appliance.names import STATE
 
 CHECKS: tuple[Callable[[Box], Iterator[Finding]], ...] = (

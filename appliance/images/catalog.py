@@ -23,7 +23,7 @@ from appliance.images.unpacked import UnpackedFiles
 from appliance.kiwi.names import is_safe_name
 from storage import squashfs
 from storage.errors import StorageError
-from storage.image import FileImage
+from storage.image import FileImage, Image
 from storage.iso9660 import Iso, IsoError
 from storage.squashfs import Squashfs, SquashfsError
 
@@ -179,6 +179,16 @@ class Catalog:
     def get(self, name: str) -> Entry | None:
         """The image called `name`, or None."""
         return self._entries.get(name)
+
+    def image(self, name: str) -> Image | None:
+        """The bytes of the image of this name, if there is one."""
+        entry = self.get(name)
+        return None if entry is None else entry.image
+
+    def image_size(self, name: str) -> int | None:
+        """How many they are."""
+        image = self.image(name)
+        return None if image is None else image.size
 
     def load(self) -> None:
         """Open every image there is, but those that are still being copied, which come later.

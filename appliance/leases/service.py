@@ -9,8 +9,8 @@ from pathlib import Path
 import structlog
 
 from appliance.config import Config
-from appliance.doctor.hearing import LISTEN_SECONDS, hear_offers
 from appliance.errors import OperatorError
+from appliance.hearing import LISTEN_SECONDS, hear_offers
 from appliance.host import Interface
 from appliance.leases.file import LeaseFile
 from appliance.leases.networks import make_books

@@ -23,7 +23,7 @@ def make_plan(
     script: Callable[[str | None], str] = lambda mac: "boot.ipxe",
     medium: Callable[[str], str | None] = lambda mac: None,
     missing: Callable[[str], tuple[LoaderFile, ...]] = missing_files,
-    gives_addresses: Callable[[], bool] = lambda: False,
+    grub_finds_us: Callable[[], bool] = lambda: False,
     http_port: int = HTTP_PORT,
 ) -> Plan:
     """The plan of a box whose address is `address` and which serves its tree over TFTP and HTTP.
@@ -31,8 +31,8 @@ def make_plan(
     `bios_loader` gives the setting for a machine by its MAC (lower case, with colons): "auto" is PXELINUX, as
     KIWI's trees expect, and the script for whoever already is iPXE; "pxelinux" gives PXELINUX to iPXE on BIOS too;
     "ipxe" gives iPXE to all. `uefi_loader` does the same for UEFI: "shim", "ipxe" and "grub" are these alone; "auto"
-    is shim where `gives_addresses`: Debian's GRUB, behind it, then finds us (quirks G-1), and runs under Secure Boot
-    or not, of which nothing is said in DHCP (P-13). Beside another DHCP server it is iPXE, or a GRUB linked here.
+    is shim where `grub_finds_us`, Debian's own behind it (quirks G-1): it runs under Secure Boot or not, of which
+    nothing is said in DHCP (P-13). Elsewhere, and by HTTP, which that GRUB can't, it is iPXE, or a GRUB linked here.
     `script` names the iPXE script for a MAC, or for any machine when it has none. `medium` names the ISO that firmware
     is to make a disk of in its memory, which only UEFI HTTP boot can; "iso" has PXE wait for that. `missing` says which
     of a loader's files cannot be served.
@@ -51,7 +51,7 @@ def make_plan(
             if iso is not None and setting == "iso":
                 return Refusal(f"{iso} is for its memory, which only UEFI HTTP boot can load it into", is_wanted=True)
             wanted = "auto" if setting == "iso" else setting
-        loader = _choose_loader(request, wanted, missing, shim_first=gives_addresses())
+        loader = _choose_loader(request, wanted, missing, shim_first=grub_finds_us() and not request.wants_http)
         if isinstance(loader, Refusal) or not request.wants_http:
             return loader if isinstance(loader, Refusal) else Offer(loader)
         return Offer(_http_url(loader, address, http_port), flow="http")

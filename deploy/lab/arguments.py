@@ -21,7 +21,7 @@ examples:
   sudo deploy/run                                       one BIOS client with root over NBD, one UEFI client over AoE
   sudo deploy/run --clients 6                           every firmware with every root, side by side
   sudo deploy/run --clients 1 --firmware uefi --root ram
-  sudo deploy/run --clients 1 --secure-boot --uefi-loader shim --arm next-server
+  sudo deploy/run --clients 1 --secure-boot --arm next-server
   sudo deploy/run --loss 10                             one packet in ten lost, each way
   sudo deploy/run --server peers                        the same two, booted by dnsmasq, nbd-server and vblade
   sudo deploy/run --arm relay --root nbd                clients in another network, behind a DHCP relay

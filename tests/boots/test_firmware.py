@@ -91,7 +91,7 @@ def secure_settings() -> LabSettings:
     return LabSettings(limit=LIMIT, arm="next-server", boot=BootSettings(files=FILES, append="console=ttyS0"))
 
 
-PLAN = ClientPlan(0, "secure", "nbd", uefi_loader="shim")
+PLAN = ClientPlan(0, "secure", "nbd")  # shim comes by itself: the DHCP server names the box
 
 
 async def test_secure_boot(

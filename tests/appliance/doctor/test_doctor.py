@@ -15,7 +15,7 @@ from rich.console import Console
 from appliance.config import Config
 from appliance.doctor.doctor import CHECKS, doctor, show
 from appliance.doctor.finding import Finding, Level
-from appliance.doctor.hearing import hear_offers
+from appliance.hearing import hear_offers
 from protocols.datagram import udp_socket
 from tests.protocols.dhcp.lan import BOX, ROUTER, Lan, inside, made_lan
 

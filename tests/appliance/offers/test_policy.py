@@ -108,11 +108,13 @@ def test_setting_for_uefi(setting: UefiLoader, boot_file: str) -> None:
     assert plan(request(BIOS)) == Offer("pxelinux.0")
 
 
-def test_shim_where_we_give_the_addresses() -> None:
-    """Debian's GRUB, behind it, takes its server from whoever gave the address (quirks G-1)."""
-    plan = make_plan(BOX, gives_addresses=lambda: True, missing=nothing_missing)
+def test_shim_where_grub_finds_us() -> None:
+    """Debian's GRUB, behind it, takes its server from the ACK (quirks G-1), and has no HTTP."""
+    plan = make_plan(BOX, grub_finds_us=lambda: True, missing=nothing_missing)
     assert plan(request(X64)) == Offer("shimx64.efi")
     assert plan(request(Architecture.ARM64_UEFI)) == Offer("shimaa64.efi")
+    by_http = replace(request(Architecture.X64_UEFI_HTTP), vendor_class="HTTPClient:Arch:00016:UNDI:003001")
+    assert plan(by_http) == Offer("http://10.77.0.2/snponly.efi", flow="http")
     assert plan(request(BIOS)) == Offer("pxelinux.0")
 
 
@@ -120,7 +122,7 @@ def test_shim_that_is_not_installed(tmp_path: Path) -> None:
     """It is passed over, unless it is configured."""
     gone = missing_files("shimx64.efi", tmp_path)
     missing = {"shimx64.efi": gone}
-    plan = make_plan(BOX, gives_addresses=lambda: True, missing=lambda name: missing.get(name, ()))
+    plan = make_plan(BOX, grub_finds_us=lambda: True, missing=lambda name: missing.get(name, ()))
     assert plan(request(X64)) == Offer("snponly.efi")
     plan = make_plan(BOX, uefi_loader=lambda mac: "shim", missing=lambda name: missing.get(name, ()))
     assert isinstance(plan(request(X64)), Refusal)
