@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from struct import Struct
 
+from appliance.hearing import PREFIX as PROBING
 from protocols.dhcp.wire import MessageType, Op, Option, parse_packet
 
 FOLDER = Path(__file__).parent
@@ -63,7 +64,8 @@ class Datagram:
             return self.is_http
         if BOX in (self.source[0], self.destination[0]):
             return self.is_dhcp or int.from_bytes(self.payload[:2], "big") in TFTP_KEPT
-        return self.is_dhcp and self.destination[1] == 67
+        is_asked_by_us = self.payload[28:31] == PROBING  # chaddr: whether another server is there
+        return self.is_dhcp and self.destination[1] == 67 and not is_asked_by_us
 
 
 def parse_frame(frame: bytes) -> Datagram | None:

@@ -58,6 +58,11 @@ KINDS = {
         "OVMF with Secure Boot, given shim, behind which is Debian's GRUB",
         LabSettings(limit=LIMIT, arm="next-server"),
     ),
+    "own-dhcp": Kind(
+        ClientPlan(0, "uefi", "nbd"),
+        "OVMF's PXE, which has its address from us as well, and is given shim",
+        LabSettings(limit=LIMIT, arm="own-dhcp"),
+    ),
     "arm64": Kind(ClientPlan(0, "arm64", "ram"), "EDK2 on 64-bit ARM, given the GRUB that is linked on the box"),
 }
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
