@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import socket
+from collections.abc import Callable
 
 from protocols.dhcp.probe import HeardOffer, build_probe, parse_offer
 from protocols.dhcp.request import Architecture
@@ -17,8 +18,15 @@ PREFIX = bytes((0x02, 0x72, 0x77))  # of the MAC asked with: locally administere
 ASKED = (Architecture.X86_BIOS, Architecture.X64_UEFI)  # servers offer each its own boot file
 
 
-async def hear_offers(interface: str, mac: str, seconds: float = LISTEN_SECONDS) -> tuple[HeardOffer, ...] | None:
+async def hear_offers(
+    interface: str,
+    mac: str,
+    seconds: float = LISTEN_SECONDS,
+    on_offer: Callable[[HeardOffer], None] = lambda offer: None,
+) -> tuple[HeardOffer, ...] | None:
     """Every offer that came to `interface` within `seconds`, each once; None when we have no right to listen.
+
+    `on_offer` is told of each as it comes.
 
     Raises: OSError as a packet socket does (ENETDOWN).
     """
@@ -33,7 +41,7 @@ async def hear_offers(interface: str, mac: str, seconds: float = LISTEN_SECONDS)
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
                 xids = [secrets.randbits(32) for _ in ASKED]
                 tasks.create_task(_ask(ears, interface, PREFIX + parse_mac(mac)[3:], xids))
-                tasks.create_task(_listen(ears, frozenset(xids), offers))
+                tasks.create_task(_listen(ears, frozenset(xids), offers, on_offer))
         except TimeoutError:
             return tuple(offers)
     raise AssertionError("listening ends by time alone")
@@ -46,7 +54,12 @@ async def _ask(ears: socket.socket, interface: str, chaddr: bytes, xids: list[in
         await asyncio.sleep(ASK_AGAIN_SECONDS)
 
 
-async def _listen(ears: socket.socket, xids: frozenset[int], offers: dict[HeardOffer, None]) -> None:
+async def _listen(
+    ears: socket.socket,
+    xids: frozenset[int],
+    offers: dict[HeardOffer, None],
+    on_offer: Callable[[HeardOffer], None],
+) -> None:
     loop = asyncio.get_running_loop()
     while True:
         data = await loop.sock_recv(ears, 65535)
@@ -54,5 +67,6 @@ async def _listen(ears: socket.socket, xids: frozenset[int], offers: dict[HeardO
             offer = parse_offer(data, xids)
         except WireError:
             continue  # whatever it is, no firmware could read it as an offer either
-        if offer is not None and len(offers) < MOST_OFFERS:
+        if offer is not None and offer not in offers and len(offers) < MOST_OFFERS:
             offers[offer] = None
+            on_offer(offer)

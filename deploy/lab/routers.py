@@ -31,7 +31,7 @@ def router_commands(network: Network, folder: Path) -> list[tuple[str, list[str]
     if network.arm == "own-dhcp":  # a router as ever, which advertises itself, and gives no addresses
         return [(network.router, [*_dnsmasq(folder / "router"), "--interface=eth0", *_advertising(ADVERTISED_PREFIX)])]
     # Named as next server, without a boot file: what the README asks of a LAN whose machines boot by shim.
-    named = [f"--dhcp-boot=,,{BOX_ADDRESS}"] if network.arm == "next-server" else []
+    named = [f"--dhcp-boot=,,{BOX_ADDRESS}", "--no-ping"] if network.arm == "next-server" else []
     return [(network.router, [*_server(folder / "router", [RANGE]), *_advertising(ADVERTISED_PREFIX), *named])]
 
 

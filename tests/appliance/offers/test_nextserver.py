@@ -1,11 +1,13 @@
 """appliance.offers.nextserver: shim is given by itself only where every DHCP server sends its GRUB to us."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from appliance.host import Interface
+from appliance.offers import nextserver
 from appliance.offers.nextserver import NextServer
 from protocols.dhcp.probe import HeardOffer
 
@@ -24,16 +26,17 @@ UNNAMED = replace(NAMED, next_server="0.0.0.0")
 PROXY = replace(UNNAMED, server="10.77.0.3", address="0.0.0.0")
 
 
-async def look(heard: tuple[HeardOffer, ...] | Exception | None, *, gives_addresses: bool = False) -> NextServer:
+async def look(heard: tuple[HeardOffer, ...] | Exception, *, gives_addresses: bool = False) -> NextServer:
     """What is found where this is heard."""
     asked = asyncio.Event()
 
-    async def hear(interface: str, mac: str) -> tuple[HeardOffer, ...] | None:
+    async def hear(interface: str, mac: str, _seconds: float, on_offer: Callable[[HeardOffer], None]) -> None:
         assert (interface, mac) == (ETH0.name, ETH0.mac)
         asked.set()
         if isinstance(heard, Exception):
             raise heard
-        return heard
+        for offer in heard:
+            on_offer(offer)
 
     found = NextServer(ETH0, US, gives_addresses=gives_addresses, hear=hear)
     assert found.is_us is gives_addresses  # until somebody has answered
@@ -58,16 +61,34 @@ async def look(heard: tuple[HeardOffer, ...] | Exception | None, *, gives_addres
         ((replace(NAMED, file=b"pxelinux.0"),), False),
         ((PROXY,), False),
         ((), False),
-        (None, False),
+        ((NAMED, replace(UNNAMED, address="10.77.0.51")), False),
         (OSError(100, "Network is down"), False),
         (ExceptionGroup("asking", [OSError(100, "Network is down")]), False),
     ],
 )
-async def test_who_is_named(heard: tuple[HeardOffer, ...] | Exception | None, is_us: bool) -> None:
+async def test_who_is_named(heard: tuple[HeardOffer, ...] | Exception, is_us: bool) -> None:
     """All of them have to name us, and no file; who can't be heard has named nobody."""
     assert (await look(heard)).is_us is is_us
 
 
 async def test_nobody_is_asked_where_we_give_the_addresses() -> None:
     """It is us then."""
-    assert (await look(None, gives_addresses=True)).is_us
+    assert (await look((), gives_addresses=True)).is_us
+
+
+async def test_who_does_not_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut we may be up before the DHCP server."""
+    monkeypatch.setattr(nextserver, "ASK_AGAIN", 0.0)
+    answers = iter([(), (), (NAMED,)])
+    is_over = asyncio.Event()
+
+    async def hear(_interface: str, _mac: str, _seconds: float, on_offer: Callable[[HeardOffer], None]) -> None:
+        for offer in next(answers):
+            on_offer(offer)
+            is_over.set()
+
+    found = NextServer(ETH0, US, gives_addresses=False, hear=hear)
+    task = asyncio.create_task(found.run())
+    await is_over.wait()
+    task.cancel()
+    assert found.is_us
