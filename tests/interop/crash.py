@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import os
 import random
-import select
 import signal
 import subprocess
 import sys
@@ -40,6 +39,7 @@ from tests.interop.crashbook import (
 )
 from tests.interop.crashdisks import BOX, MAC, MACHINE, TOO_LONG, AoeDisk, Disk, Gone, NbdDisk, enter
 from tests.protocols.network import cable, fresh_network, ip
+from tests.ready import is_readable
 from tests.storage.powerloss import leave, make_recorder, parse_records
 
 IN_FLIGHT = 6
@@ -121,7 +121,7 @@ class Ring:
         os.close(writer)
         said = b""
         while b"appliance_started" not in said:
-            ready, _, _ = select.select([reader], [], [], TOO_LONG)
+            ready = is_readable(reader, TOO_LONG)
             part = os.read(reader, 65536) if ready else b""
             if not part:
                 raise AssertionError(f"the appliance does not start: {said.decode()}")
@@ -166,7 +166,7 @@ class Ring:
         said = os.read(reader, 65536)  # it is connected, and begins
         end = time.monotonic() + self._rng.uniform(0, LONGEST)
         while (left := end - time.monotonic()) > 0:
-            if select.select([reader], [], [], left)[0]:
+            if is_readable(reader, left):
                 said += os.read(reader, 65536)
         kill(appliance)
         os.close(stopper)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from appliance.cli import main
 from tests.appliance.test_cli import IMAGE, ROOTWIRE
 from tests.protocols.network import cable, fresh_network, ip
+from tests.ready import is_readable
 
 pytestmark = pytest.mark.root
 BOX = "10.11.0.1"
@@ -80,7 +80,7 @@ def await_start(process: subprocess.Popen[bytes]) -> None:
     assert process.stderr is not None
     said = b""
     while b"appliance_started" not in said:
-        ready, _, _ = select.select([process.stderr], [], [], TOO_LONG)
+        ready = is_readable(process.stderr, TOO_LONG)
         part = os.read(process.stderr.fileno(), 65536) if ready else b""
         assert part, said
         said += part

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import random
-import select
 import socket
 import struct
 import threading
@@ -28,6 +27,7 @@ from storage.trace import Trace
 from storage.workers import Workers
 from tests.protocols.aoe.lan import CLIENT, CONTENT, OTHER
 from tests.protocols.network import cable, fresh_network, ip
+from tests.ready import is_readable
 from tests.storage.gate import gated_file
 
 pytestmark = pytest.mark.root
@@ -91,7 +91,7 @@ class Bench:
         got: list[bytes] = []
         while len(got) < count:
             self.run()
-            if select.select([self.far], [], [], 0)[0]:
+            if is_readable(self.far, 0):
                 got.append(self.far.recv(65536))
             else:
                 self.events += self.pump.run(round(1000 * PATIENCE))
@@ -319,7 +319,7 @@ def test_python_is_heard_while_frames_keep_coming(bench: Bench) -> None:
     sender = threading.Thread(target=flood)
     sender.start()
     while len(bench.events) < 10:
-        assert select.select([bench.pump.fileno()], [], [], PATIENCE)[0]
+        assert is_readable(bench.pump.fileno(), PATIENCE)
         bench.events += bench.pump.events()
         bench.pump.await_command(CLIENT)
     is_over.set()
@@ -434,7 +434,7 @@ def read_until_answered(bench: Bench) -> tuple[bytes, int]:
     for asked in range(1, 3):
         bench.far.send(frame(READ))
         bench.run()
-        if select.select([bench.far], [], [], 0)[0] or not bench.pump.counts().get("unsent_efault"):
+        if is_readable(bench.far, 0) or not bench.pump.counts().get("unsent_efault"):
             return bench.replies(1)[0], asked
     raise AssertionError("no answer")
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from protocols.ethernet import packet_socket, parse_mac
 from storage.image import BytesImage, FileImage, Image
 from storage.workers import Workers
 from tests.protocols.network import cable, fresh_network, ip
+from tests.ready import is_readable
 
 pytestmark = pytest.mark.root
 STEPS = 2000
@@ -75,7 +75,7 @@ class Soak:
 
     def answer(self, tag: int) -> bytes | None:
         """The good machine's answer with that tag, if it comes before long."""
-        while select.select([self.far], [], [], AGAIN)[0]:
+        while is_readable(self.far, AGAIN):
             with suppress(BlockingIOError):
                 frame = self.far.recv(65536)
                 if frame[:6] == parse_mac(GOOD) and frame[20:24] == tag.to_bytes(4, "big"):

@@ -2,7 +2,6 @@
 
 import os
 import random
-import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from protocols.http.pump import HttpPump
 from protocols.http.pumped import Ended
 from storage.image import BytesImage, FileImage, Image, PaddedImage
 from storage.workers import Workers
+from tests.ready import is_readable
 
 STEPS = 2000
 CROWD = 48  # clients at once
@@ -95,7 +95,7 @@ class Soak:
         offset = self.dice.randrange(SIZE - 100 * KIB)
         good = self.join(self.images[2], offset, self.dice.randrange(1, 100 * KIB))
         while len(good.got) < len(good.expected):
-            assert select.select([good.sock], [], [], PATIENCE)[0], f"stuck after {len(good.got)} bytes"
+            assert is_readable(good.sock, PATIENCE), f"stuck after {len(good.got)} bytes"
             good.read(SIZE)
         good.sock.close()
 
@@ -191,7 +191,7 @@ def test_every_body_ends_once(soak: Soak) -> None:
     while soak.clients:
         soak.leave()
     while soak.ended.keys() != soak.sizes.keys():
-        assert select.select([soak.pump.fileno()], [], [], PATIENCE)[0], "nobody ends"
+        assert is_readable(soak.pump.fileno(), PATIENCE), "nobody ends"
         soak.hear(soak.pump.events())
     assert soak.pump.progress() == {}
     soak.watch()

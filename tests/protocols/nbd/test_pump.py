@@ -20,6 +20,7 @@ from storage.image import BytesImage, FileImage, Image, PaddedImage
 from storage.trace import Trace
 from storage.workers import QUEUE_MOST, THREADS, Workers
 from tests.protocols.nbd import peer
+from tests.ready import is_readable, poll
 from tests.storage.gate import gated_file
 
 READ, WRITE, DISC, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS = range(8)
@@ -81,12 +82,11 @@ class Bench:
         self.start()
         got = bytearray()
         while len(got) < length or sent:
-            own = client.fileno()
-            ready, writable, _ = select.select([own], [own] if sent else [], [], PATIENCE)
-            assert ready or writable, f"stuck after {len(got)} of {length} bytes"
-            if writable:
+            came = poll(client, select.POLLIN | (select.POLLOUT if sent else 0), PATIENCE)
+            assert came, f"stuck after {len(got)} of {length} bytes"
+            if came & select.POLLOUT:
                 sent = sent[client.send(sent) :]
-            if own in ready:
+            if came & ~select.POLLOUT:
                 piece = client.recv(MIB)
                 assert piece, "closed"
                 got += piece
@@ -103,7 +103,7 @@ class Bench:
         """Until that many have ended."""
         self.start()
         while len(self.closed()) < count:
-            assert select.select([self.pump.fileno()], [], [], PATIENCE)[0], "nobody ends"
+            assert is_readable(self.pump.fileno(), PATIENCE), "nobody ends"
 
     def close(self) -> None:
         """The pump, the threads, the clients."""
@@ -124,7 +124,7 @@ def bench() -> Iterator[Bench]:
 
 def receive_slowly(client: socket.socket) -> bytes:
     """What comes next, waited for; nothing at the end of the stream."""
-    assert select.select([client], [], [], PATIENCE)[0], "nothing comes"
+    assert is_readable(client, PATIENCE), "nothing comes"
     return client.recv(64 * KIB)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from protocols.nbd.pumped import Closed, PumpEvent, StatusAsked
 from storage.image import BytesImage, FileImage, Image, PaddedImage
 from storage.workers import Workers
 from tests.protocols.nbd import peer
+from tests.ready import is_readable
 
 STEPS = 4000
 CROWD = 48  # clients at once
@@ -81,7 +81,7 @@ class Soak:
         self.witness.send(peer.request(0, cookie=at, offset=at, length=4096))
         got = bytearray()
         while len(got) < 16 + 4096:
-            assert select.select([self.witness], [], [], PATIENCE)[0], f"stuck after {len(got)} bytes"
+            assert is_readable(self.witness, PATIENCE), f"stuck after {len(got)} bytes"
             got += self.witness.recv(16 + 4096 - len(got))
         assert got == struct.pack(">IIQ", 0x67446698, 0, at) + CONTENT[at : at + 4096]
 
@@ -214,7 +214,7 @@ def test_every_client_ends_once(soak: Soak) -> None:
     while soak.clients:
         soak.leave()
     while len(soak.closed) < len(soak.seats) - 1:
-        assert select.select([soak.pump.fileno()], [], [], PATIENCE)[0], "nobody ends"
+        assert is_readable(soak.pump.fileno(), PATIENCE), "nobody ends"
         soak.hear(soak.pump.events())
     assert sorted(soak.closed) == soak.seats[1:]
     soak.watch()

@@ -2,7 +2,6 @@
 
 import os
 import random
-import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from protocols.tftp.pumped import Ended, PumpEvent
 from storage.image import BytesImage, FileImage, Image, PaddedImage
 from storage.workers import Workers
 from tests.protocols.tftp.peers import ReadingClient
+from tests.ready import is_readable
 
 STEPS = 4000
 CROWD = 64  # clients at once
@@ -91,7 +91,7 @@ class Soak:
         terms = Terms(Mode.OCTET, 1428, 16, 255, (("blksize", "1428"),))
         good = self.join(self.images[1], terms, PATIENCE)
         while not good.session.is_done:
-            assert select.select([good.sock], [], [], PATIENCE)[0], f"stuck after {len(good.session.received)} bytes"
+            assert is_readable(good.sock, PATIENCE), f"stuck after {len(good.session.received)} bytes"
             good.listen()
             while good.answers:
                 good.send(good.answers.pop())
