@@ -219,7 +219,7 @@ def test_who_takes_nothing_in_is_ended(hasty: Bench, huge: FileImage, file: Path
 def test_who_reads_slowly_is_not_ended(hasty: Bench, huge: FileImage) -> None:
     """A socket may empty itself for long before the kernel finds it worth telling: that is progress too.
 
-    Its receive buffer is small, so that the kernel takes each read as room; whoever looks finds one since the last look,
+    Its receive buffer is small, so that the kernel takes each read as room: there is always one since the last look,
     however long either was kept from running.
     """
     client, server = hasty.join(rcvbuf=4096)
