@@ -78,7 +78,8 @@ class Iso:
         self._image = image
         self._encoding = ""  # of names; "": plain ones, and Rock Ridge's
         self._root = self._find_root()
-        self._kept: dict[Node, Mapping[str, Node]] = {}  # by folder; the one read last is at the end
+        self._kept: dict[Node, Mapping[str, Node]] = {}  # by folder; the one used last is at the end
+        self._entries = 0  # in all of them
         self._lock = threading.Lock()
 
     def open_file(self, path: str) -> WindowImage:
@@ -149,9 +150,10 @@ class Iso:
             entries = self._kept.pop(folder, None)
             if entries is None:
                 entries = self._read_folder(folder)
+                self._entries += len(entries)
             self._kept[folder] = entries
-            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > KEPT_MOST:
-                del self._kept[next(iter(self._kept))]
+            while len(self._kept) > 1 and self._entries > KEPT_MOST:
+                self._entries -= len(self._kept.pop(next(iter(self._kept))))
         return entries
 
     def _find_root(self) -> Node:
