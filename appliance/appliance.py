@@ -77,6 +77,7 @@ class Appliance:
         self._config = config
         self._interface = interface.name
         self._address = address
+        self._port_67_holder = ""  # while machines are heard beside it
         self.catalog = Catalog(
             root / "image", raw=config.boot.raw_images, limits=config.limits_for("catalog", CatalogLimits)
         )
@@ -253,8 +254,7 @@ class Appliance:
         """What an operator should know of this appliance, a line each."""
         if not self.dhcp.is_captured:
             return self.leases.notes()
-        holder = host.port_holder("udp", 67) or "a program that is started later"
-        return [f"UDP port 67 is left to {holder}: machines are heard by a packet socket beside it"]
+        return [f"UDP port 67 is left to {self._port_67_holder}: machines are heard by a packet socket beside it"]
 
     def about(self) -> Mapping[str, str]:
         """What this appliance serves, for the API."""
@@ -267,6 +267,8 @@ class Appliance:
             with host.binding("ProxyDHCP", "udp", address, 67):
                 capture = "never" if self.leases.is_on else self._config.capture
                 await self.dhcp.bind(interface, address, capture=capture)
+                if self.dhcp.is_captured:
+                    self._port_67_holder = host.port_holder("udp", 67) or "a program that is started later"
                 opened.callback(self.dhcp.close)
             with host.binding("PXE boot server", "udp", address, 4011):
                 await self.dhcp.bind_boot_server(interface, address)

@@ -5,12 +5,16 @@
 What was declined is listed as well: an address that somebody else was found to use.
 """
 
+import asyncio
 import json
+from collections.abc import Iterable
+from ipaddress import IPv4Address
 
 from aiohttp import web
 from typing_extensions import TypedDict  # as in appliance/reports/report.py
 
 from appliance.leases.service import LeaseService
+from protocols.dhcp.leasing.lease import Lease
 
 
 class LeaseReport(TypedDict):
@@ -28,22 +32,25 @@ def routes(service: LeaseService) -> list[web.RouteDef]:
     """The API's routes."""
 
     async def get_leases(_request: web.Request) -> web.Response:
-        text = json.dumps(report_leases(service), separators=(",", ":"))
+        # Of up to 65,536: in a thread, while the loop goes on serving.
+        text = await asyncio.to_thread(_dump, service, service.leases())
         return web.Response(text=text, content_type="application/json", headers={"Cache-Control": "no-store"})
 
     return [web.get("/api/leases", get_leases)]
 
 
-def report_leases(service: LeaseService) -> list[LeaseReport]:
-    """Every lease, those that ended too."""
-    return [
-        {
-            "address": lease.address,
-            "mac": lease.client,
-            "name": lease.name,
-            "state": service.state_of(lease),
-            "since": round(lease.since, 3),
-            "until": round(lease.until, 3),
-        }
-        for lease in service.leases()
-    ]
+def _dump(service: LeaseService, leases: Iterable[Lease]) -> str:
+    """Lease by lease: one call for all of them would keep every other thread waiting to its end."""
+    by_address = sorted(leases, key=lambda lease: IPv4Address(lease.address))
+    return f"[{','.join(json.dumps(_report(service, lease), separators=(',', ':')) for lease in by_address)}]"
+
+
+def _report(service: LeaseService, lease: Lease) -> LeaseReport:
+    return {
+        "address": lease.address,
+        "mac": lease.client,
+        "name": lease.name,
+        "state": service.state_of(lease),
+        "since": round(lease.since, 3),
+        "until": round(lease.until, 3),
+    }

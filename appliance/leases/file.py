@@ -45,7 +45,8 @@ class LeaseFile:
         self._leases = leases
         self._batch: _Batch | None = None
         self._wanted = asyncio.Event()
-        self._written = 0  # lines since the file was last written anew
+        self._kept = 0  # lines when the file was last written anew
+        self._written = 0  # lines since
         self._file: int | None = None  # None: to be written anew first
         self._lock = threading.RLock()  # of the descriptor
 
@@ -114,9 +115,7 @@ class LeaseFile:
             batch.done.set_result(None)
 
     def _is_past(self) -> bool:
-        if self._file is None:
-            return True
-        return self._written > PAST_LEAST and self._written > 2 * sum(1 for _ in self._leases())
+        return self._file is None or self._written > max(PAST_LEAST, 2 * self._kept)
 
     def _append(self, lines: list[bytes], kept: list[Lease] | None) -> None:
         """One write and one sync, or, with `kept`, the whole file; in a thread of its own."""
@@ -143,7 +142,7 @@ class LeaseFile:
         except OSError:
             os.close(file)
             raise
-        self._file, self._written = file, 0
+        self._file, self._kept, self._written = file, len(leases), 0
 
     def _close(self) -> None:
         with self._lock:  # a write that is under way ends first: its descriptor may be another file's at once

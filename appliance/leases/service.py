@@ -84,11 +84,11 @@ class LeaseService:
         """Keep what changes, until cancelled."""
         await self._file.run()
 
-    def leases(self) -> Iterable[Lease]:
-        """Every lease by address, those that ended too."""
+    def leases(self) -> list[Lease]:
+        """Every lease at this moment in no order, those that ended too."""
         for book in self._books:
             book.expire(self._clock())
-        return sorted(self.lessor.leases(), key=lambda lease: tuple(map(int, lease.address.split("."))))
+        return list(self.lessor.leases())
 
     def state_of(self, lease: Lease) -> str:
         """What a lease is at this moment."""
