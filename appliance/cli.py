@@ -14,10 +14,11 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from appliance import logs
+from appliance.client import Place
 from appliance.config import DEFAULT_SOCKET, MOST_PUMPS, Root, load_config
 from appliance.doctor.doctor import doctor as examine_box
+from appliance.enrolment.command import REGISTRATIONS
 from appliance.enrolment.command import enroll as enroll_machine
-from appliance.enrolment.command import show_registrations
 from appliance.errors import OperatorError
 from appliance.examples import (
     CAT_EXAMPLES,
@@ -37,7 +38,7 @@ from appliance.examples import (
     SHOW_EXAMPLES,
     STATUS_EXAMPLES,
 )
-from appliance.exports.command import change_exports, show_exports
+from appliance.exports.command import EXPORTS, change_exports
 from appliance.heat.command import show_heat
 from appliance.images.contents import copy_file, list_files
 from appliance.images.portrait import show_image
@@ -46,9 +47,10 @@ from appliance.initrd.builder import build_initrd
 from appliance.initrd.errors import InitrdError
 from appliance.kiwi.command import check as check_configs
 from appliance.kiwi.command import convert as convert_tree
-from appliance.leases.command import show_leases
+from appliance.leases.command import LEASES
 from appliance.offers.command import show_explanation
 from appliance.reports.command import show_status
+from appliance.reports.listing import show_list
 from appliance.serve import serve as run_appliance
 
 FOUND = 1  # exit status of a check that found errors
@@ -231,7 +233,7 @@ def machines(
     url: UrlOption = None,
 ) -> None:
     """List machines that registered."""
-    asyncio.run(show_registrations(as_json=json, socket=socket, url=url))
+    asyncio.run(show_list(REGISTRATIONS, Place(socket, url), as_json=json))
 
 
 @app.command(help=LEASES_EXAMPLES)
@@ -241,7 +243,7 @@ def leases(
     url: UrlOption = None,
 ) -> None:
     """List addresses that were given."""
-    asyncio.run(show_leases(as_json=json, socket=socket, url=url))
+    asyncio.run(show_list(LEASES, Place(socket, url), as_json=json))
 
 
 @app.command(help=ENROLL_EXAMPLES)
@@ -332,7 +334,7 @@ def exports(
 ) -> None:
     """List machines' disks."""
     if context.invoked_subcommand is None:
-        asyncio.run(show_exports(as_json=json, socket=socket, url=url))
+        asyncio.run(show_list(EXPORTS, Place(socket, url), as_json=json))
 
 
 @exports_app.command(name="reset")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from appliance import host
@@ -28,6 +27,7 @@ from appliance.doctor.servers import check_servers
 from appliance.doctor.supplies import check_clock, check_loaders, check_space
 from appliance.hearing import LISTEN_SECONDS, hear_offers
 from appliance.names import STATE
+from appliance.reports.listing import plain_table
 
 CHECKS: tuple[Callable[[Box], Iterator[Finding]], ...] = (
     check_link,
@@ -86,7 +86,7 @@ async def examine(config: Config) -> Box:
 
 def show(findings: Sequence[Finding], console: Console) -> None:
     """A row for each finding, its remedy below it, and how many of each there are."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = plain_table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

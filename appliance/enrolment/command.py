@@ -1,32 +1,19 @@
 """The client side of `rootwire machines` and `rootwire enroll`."""
 
-import json
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from appliance.client import Place, fetch, read_answer
 from appliance.enrolment.api import RegistrationReport
 from appliance.errors import OperatorError
+from appliance.reports.listing import Listing, describe_moment, plain_table
 from protocols.ethernet import format_mac, parse_mac
 
-_REPORTS = TypeAdapter(list[RegistrationReport])
 _GROUP = TypeAdapter(str)
-
-
-async def show_registrations(*, as_json: bool, socket: Path, url: str | None, console: Console | None = None) -> None:
-    """Print every machine that registered or was enrolled. Raises: OperatorError when the appliance can't be asked."""
-    place, console = Place(socket, url), console or Console()
-    reports = read_answer(_REPORTS, await fetch(place, "api/registrations"), place)
-    if as_json:
-        console.out(json.dumps(reports), highlight=False)
-    else:
-        console.print(registrations_view(reports))
 
 
 async def enroll(mac: str, group: str | None, socket: Path) -> str:
@@ -53,13 +40,16 @@ def registrations_view(reports: Sequence[RegistrationReport]) -> RenderableType:
     """A row a machine, yellow while it waits."""
     if not reports:
         return Text("no machine has registered: those that find a configuration don't")
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("machine", "name", "address", "architecture", "registered", "group", ""):
         # Where there is no room for all, these go on in the next line; nobody can do with half an address.
         table.add_column(heading, no_wrap=heading not in ("name", "registered", "group"), overflow="fold")
     for one in reports:
-        at = datetime.fromtimestamp(one["at"]).strftime("%Y-%m-%d %H:%M") if one["at"] else ""
+        at = describe_moment(one["at"]) if one["at"] else ""
         said = [one["alias"] or "", one["address"] or "", one["architecture"] or ""]
         row = [Text(text) for text in (one["mac"], *said, at, one["group"] or "", "waits" if one["waiting"] else "")]
         table.add_row(*row, style="yellow" if one["waiting"] else None)
     return table
+
+
+REGISTRATIONS = Listing("api/registrations", TypeAdapter(list[RegistrationReport]), registrations_view)

@@ -1,34 +1,22 @@
 """The client side of `rootwire exports`: lists machines' disks, and has the appliance throw them away."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import TypeAdapter
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.filesize import decimal
-from rich.table import Table
 from rich.text import Text
 
 from appliance.client import Place, fetch, read_answer
 from appliance.errors import OperatorError
 from appliance.exports.api import ExportReport
+from appliance.reports.listing import Listing, plain_table
 
 CHANGE_SECONDS = 60.0  # what is under way at a disk ends first, and the disk may be slow
 
-_REPORTS = TypeAdapter(list[ExportReport])
 _NAMES = TypeAdapter(list[str])
-
-
-async def show_exports(*, as_json: bool, socket: Path, url: str | None, console: Console | None = None) -> None:
-    """Print every disk of every machine. Raises: OperatorError when the appliance can't be asked."""
-    place, console = Place(socket, url), console or Console()
-    reports = read_answer(_REPORTS, await fetch(place, "api/exports"), place)
-    if as_json:
-        console.out(json.dumps(reports), highlight=False)
-    else:
-        console.print(exports_view(reports))
 
 
 async def change_exports(who: str, *, reset: bool, force: bool, socket: Path) -> list[str]:
@@ -55,7 +43,7 @@ def exports_view(reports: Sequence[ExportReport]) -> RenderableType:
     """A row a disk."""
     if not reports:
         return Text("no machine has a disk yet: they are made when a machine first asks for its own")
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("machine", "export", "kind", "size", "used", "policy", "connected"):
         # Where there is no room for all, these two go on in the next line; nobody can do with half a name.
         can_fold = heading in ("kind", "connected")
@@ -67,3 +55,6 @@ def exports_view(reports: Sequence[ExportReport]) -> RenderableType:
         sizes = (decimal(one["bytes"]), decimal(one["used"]))
         table.add_row(one["machine"], names, kind, *sizes, one["policy"], ", ".join(one["connected"]))
     return table
+
+
+EXPORTS = Listing("api/exports", TypeAdapter(list[ExportReport]), exports_view)

@@ -15,6 +15,7 @@ from appliance.client import Place, fetch, read_answer
 from appliance.errors import OperatorError
 from appliance.heat.reads import BootHeat, HeatReport, HotRange
 from appliance.heat.sortfile import write_sort_file
+from appliance.reports.listing import plain_table
 from appliance.timeline.machine import printable
 
 ANSWER_SECONDS = 120.0  # the first question about an image has it walked over, and its disk may be slow
@@ -97,7 +98,7 @@ def _boot_line(boot: BootHeat) -> Text:
 
 def heat_table(ranges: Sequence[HotRange], boots: int) -> Table:
     """What was read, in the order of the first read."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("at", "read", "of"):
         table.add_column(heading, justify="right", no_wrap=True)
     if boots > 1:

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from appliance.client import Place, fetch, read_answer
 from appliance.errors import OperatorError
 from appliance.offers.explanation import AddressReport, ExplanationReport, MenuReport, OfferReport
+from appliance.reports.listing import plain_table
 from appliance.reports.tables import ALARM
 from protocols.dhcp.request import Architecture
 from protocols.ethernet import parse_mac
@@ -88,7 +88,7 @@ def explanation_view(report: ExplanationReport) -> RenderableType:
     """A heading, and a row for each thing that is decided."""
     asked = "as it last asked" if report["asked"] else "as such firmware would ask"
     facts = [report["mac"], report["firmware"], report["uuid"]]
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table = plain_table(show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     if report["address"] is not None:

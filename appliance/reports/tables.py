@@ -12,6 +12,7 @@ from rich.text import Text
 
 from appliance.images.changes import REMEDIES
 from appliance.images.sumfiles import MEND_CHECKSUM
+from appliance.reports.listing import GAP, plain_table
 from appliance.reports.report import (
     BootReport,
     ImageReport,
@@ -23,7 +24,6 @@ from appliance.reports.report import (
 )
 from appliance.timeline.stage import FINAL_STAGES, Stage
 
-GAP = 2  # columns between columns
 READABLE = 9  # columns that a loader or root needs at least to be recognised: "pxelinux", "nbd name"
 ALARM = "yellow"
 HAS_ROOT = frozenset(stage.label for stage in FINAL_STAGES)
@@ -33,7 +33,7 @@ MACHINES_NAMED = 3  # per hint: a classroom that waits for the same thing is one
 def machines_table(machines: Sequence[MachineReport], *, width: int = 100) -> Table:
     """One row per machine, yellow where it waits too long; `width` columns decide whether loader and root have room."""
     rows = [_cells(machine) for machine in machines]
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    table = plain_table()
     for heading, room in _fit_columns(rows, width).items():
         justify: Literal["left", "right"] = "right" if heading in ("for", "bytes") else "left"
         table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis", max_width=room)
@@ -77,7 +77,7 @@ def _fit_columns(rows: Sequence[dict[str, Text]], width: int) -> dict[str, int]:
 
 def timeline_table(boot: BootReport) -> Table:
     """The steps of one boot: when since it began, for how long, how much, and what."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("stage", no_wrap=True)
     for heading in ("at", "took", "bytes"):
         table.add_column(heading, justify="right", no_wrap=True)

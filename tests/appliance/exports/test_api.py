@@ -9,12 +9,14 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from rich.console import Console
 
+from appliance.client import Place
 from appliance.errors import OperatorError
 from appliance.exports.addresses import Addresses
 from appliance.exports.api import ExportApi
-from appliance.exports.command import change_exports, exports_view, show_exports
+from appliance.exports.command import EXPORTS, change_exports, exports_view
 from appliance.exports.exports import Exports
 from appliance.exports.targets import Targets
+from appliance.reports.listing import show_list
 from protocols.nbd.events import Connection
 from tests.appliance.exports.conftest import MIB, MINE, THEIRS, World
 from tests.appliance.exports.test_targets import Server
@@ -63,7 +65,7 @@ async def box(world: World, tmp_path: Path) -> AsyncIterator[Box]:
 
 async def listed(box: Box, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     """What the command prints as JSON."""
-    await show_exports(as_json=True, socket=box.socket, url=None)
+    await show_list(EXPORTS, Place(box.socket), as_json=True)
     rows: list[dict[str, object]] = json.loads(capsys.readouterr().out)
     return rows
 

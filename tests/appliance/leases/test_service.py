@@ -13,13 +13,15 @@ from aiohttp.test_utils import TestServer
 from rich.console import Console
 from structlog.testing import capture_logs
 
+from appliance.client import Place
 from appliance.config import Config
 from appliance.errors import OperatorError
 from appliance.host import Interface
 from appliance.leases import service as leases_service
 from appliance.leases.api import routes
-from appliance.leases.command import leases_view, show_leases
+from appliance.leases.command import LEASES, leases_view
 from appliance.leases.service import Foreseen, LeaseService, refuse_beside_others
+from appliance.reports.listing import show_list
 from protocols.dhcp.endpoint import AddressDenied, AddressGiven, AddressReturned, PoolExhausted
 from protocols.dhcp.leasing.client import Client
 from protocols.dhcp.probe import HeardOffer
@@ -188,7 +190,7 @@ async def test_command(tmp_path: Path) -> None:
             texts = []
             for as_json in (False, True):
                 console = Console(file=StringIO(), width=100)
-                await show_leases(as_json=as_json, socket=tmp_path, url=url, console=console)
+                await show_list(LEASES, Place(tmp_path, url), as_json=as_json, console=console)
                 assert isinstance(console.file, StringIO)
                 texts.append(console.file.getvalue())
     assert texts[0].splitlines()[1].split()[:4] == [FIRST, MAC, "till", "bound"]
