@@ -19,6 +19,7 @@ SUSE = "boot/x86_64/loader/linux", "boot/x86_64/loader/initrd"  # of KIWI's medi
 # Alpine has its flavour in the names: lts, virt.
 ALPINE_FOLDER, ALPINE_PACKAGES = "boot", "apks"
 _ALPINE_KERNEL = re.compile(r"vmlinuz-([a-z0-9]{1,20})")
+_ALPINE_FILES = ("vmlinuz", "initramfs", "modloop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,5 @@ def _is_so(medium: Iso, layout: Layout) -> bool:
 def _alpine(medium: Iso) -> Iterator[Layout]:
     for name in medium.names(ALPINE_FOLDER):
         if found := _ALPINE_KERNEL.fullmatch(name):
-            places = (f"{ALPINE_FOLDER}/{what}-{found[1]}" for what in ("vmlinuz", "initramfs", "modloop"))
-            kernel, initrd, modules = places
+            kernel, initrd, modules = (f"{ALPINE_FOLDER}/{what}-{found[1]}" for what in _ALPINE_FILES)
             yield Layout(kernel, initrd, (modules, ALPINE_PACKAGES), Kind.ALPINE)

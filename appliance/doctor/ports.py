@@ -10,12 +10,12 @@ from appliance.doctor.box import OURSELVES, Box
 from appliance.doctor.finding import Finding, error, ok
 from appliance.host import port_holder
 from protocols.datagram import udp_socket
+from protocols.dhcp.endpoint import PROXY_PORT
 from protocols.dhcp.reply import EVERYONE
 from protocols.ethernet import packet_socket
 
 SUBJECT = "ports"
 ETH_P_AOE = 0x88A2
-CAPTURED = 67  # is heard all the same where another program has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Port:
 
 
 PORTS = (
-    Port("udp", 67, "ProxyDHCP", hears_broadcasts=True),
+    Port("udp", PROXY_PORT, "ProxyDHCP", hears_broadcasts=True),
     Port("udp", 4011, "PXE boot server", hears_broadcasts=True),
     Port("udp", 69, "TFTP"),
     Port("tcp", 80, "HTTP"),
@@ -53,7 +53,7 @@ def check_ports(box: Box) -> Iterator[Finding]:
             holder = port_holder(port.transport, port.number) if failure.errno == errno.EADDRINUSE else None
             if holder and holder.startswith(OURSELVES):
                 ours.append(port)
-            elif port.number == CAPTURED and box.may_share and failure.errno == errno.EADDRINUSE:
+            elif port.number == PROXY_PORT and box.may_share and failure.errno == errno.EADDRINUSE:
                 who = holder or "another program"
                 yield ok(SUBJECT, f"{port} is held by {who}: machines are heard by a packet socket beside it")
             else:

@@ -2,8 +2,8 @@
 
 Every file there that is no checksum, no rule file, not compressed and does not belong to another is a read-only NBD
 export under its file name and an AoE target in name order: e0.1, e0.2, ... A file that no boot can use is said so at
-once, not when a client hangs on it; one that is still being copied is none yet. What a squashfs or an ISO
-holds can be had file by file.
+once, not when a client hangs on it; one that is still being copied is none yet. What a squashfs or an ISO holds can be
+had file by file.
 """
 
 import contextlib

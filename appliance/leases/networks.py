@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from appliance.errors import OperatorError
-from appliance.leases.settings import LEASE_SECONDS, DhcpSettings, NetworkSettings
+from appliance.leases.settings import DhcpSettings, NetworkSettings
 from protocols.dhcp.leasing.book import Book
-from protocols.dhcp.leasing.network import Network
+from protocols.dhcp.leasing.network import LEASE_SECONDS, Network
 
 
 def make_books(settings: DhcpSettings, machines: Mapping[str, IPv4Address], own: IPv4Interface) -> list[Book]:

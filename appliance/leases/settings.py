@@ -11,7 +11,6 @@ from appliance.section import Section
 from protocols.dhcp.leasing.network import DNS_MOST, LEASE_LEAST, LEASE_MOST, POOL_MOST, Span
 from protocols.ethernet import format_mac, parse_mac
 
-LEASE_SECONDS = 12 * 3600
 SPANS_MOST = 64  # of one network; what is spelled in more is a list of reservations
 PREFIXES = range(8, 31)  # lengths of a subnet that has hosts
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

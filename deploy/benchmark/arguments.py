@@ -8,20 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from deploy.benchmark.cells import (
-    CELLS,
-    CROWDS,
-    INSIDES,
-    NEIGHBOURS,
-    SCALINGS,
-    STORMS,
-    Cell,
-    Crowd,
-    Inside,
-    Neighbour,
-    Scaling,
-    Storm,
-)
+from deploy.benchmark.cells import EVERYTHING
 
 PROTOCOLS = ("nbd", "tftp", "aoe", "http", "squashfs", "dhcp")
 MAX_ROUNDS = 50
@@ -96,9 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def names_of(protocols: Sequence[str]) -> list[str]:
     """What --cell can name in these protocols."""
-    ours: tuple[Crowd | Inside | Neighbour | Scaling, ...] = (*CROWDS, *INSIDES, *NEIGHBOURS, *SCALINGS)
-    every: tuple[Cell | Crowd | Inside | Neighbour | Scaling | Storm, ...] = (*CELLS, *ours, *STORMS)
-    return [one.name for one in every if one.protocol in protocols]
+    return [item.name for item in EVERYTHING if item.protocol in protocols]
 
 
 def parse_arguments(words: Sequence[str]) -> Arguments:

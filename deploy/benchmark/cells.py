@@ -257,3 +257,7 @@ INSIDES = (
     *_inside("http", "--path", "/", ("--clients", "1"), "1 client"),
     *_inside("http", "--path", "/", ("--clients", "16"), "16 clients"),
 )
+
+# Whatever can be named.
+Item = Cell | Crowd | Neighbour | Scaling | Storm | Inside
+EVERYTHING: tuple[Item, ...] = (*CELLS, *CROWDS, *NEIGHBOURS, *SCALINGS, *STORMS, *INSIDES)

@@ -19,6 +19,7 @@ from deploy.benchmark.cells import (
     Cell,
     Crowd,
     Inside,
+    Item,
     Neighbour,
     Scaling,
     Storm,
@@ -79,8 +80,8 @@ class Plan:
         """What one protocol is asked by machines that were just switched on."""
         return [storm for storm in STORMS if self._wants(storm, protocol)]
 
-    def _wants(self, one: Cell | Crowd | Inside | Neighbour | Scaling | Storm, protocol: str) -> bool:
-        return one.protocol == protocol and (not self.texts or any(text in one.name for text in self.texts))
+    def _wants(self, item: Item, protocol: str) -> bool:
+        return item.protocol == protocol and (not self.texts or any(text in item.name for text in self.texts))
 
 
 def rotated(names: Sequence[str], turn: int) -> list[str]:

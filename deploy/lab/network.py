@@ -11,8 +11,8 @@
 With the arm "relay" the taps are on a bridge of their own, 10.78.0.0/24, behind a host that routes and relays DHCP to
 both servers (quirks D-2); with "two-dhcp" a second plain DHCP server stands beside the first (D-28); with "same-host"
 it is the box itself that runs the plain DHCP server, beside the appliance (D-22); with "own-dhcp" there is none but the
-appliance, which gives the addresses. With "vlan" the bridge is a switch
-whose port to the box is tagged, and the box serves on the VLAN's interface, eth0.7 (A-7): a kernel with 802.1Q only.
+appliance, which gives the addresses. With "vlan" the bridge is a switch whose port to the box is tagged, and the box
+serves on the VLAN's interface, eth0.7 (A-7): a kernel with 802.1Q only.
 
 The names carry the process id and a number, so labs run side by side. There is no route out of any of them.
 """

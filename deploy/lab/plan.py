@@ -18,17 +18,8 @@ ROOTS: tuple[Root, ...] = get_args(Root)
 CARDS: tuple[Card, ...] = get_args(Card)
 
 # Memory per client: OVMF and a root unpacked into RAM both want more than a BIOS guest.
-MEMORY_MIB: dict[Firmware, int] = {
-    "bios": 768,
-    "uefi": 1024,
-    "uefi-http": 1024,
-    "secure": 1024,
-    "secure-http": 1024,
-    "ia32": 1024,
-    "arm64": 1024,
-    "arm64-secure": 1024,
-    "u-boot": 1024,
-}
+MEMORY_MIB = 1024
+BIOS_MEMORY_MIB = 768  # without the firmware of the others, which takes some
 RESERVED_MIB = 512  # left to the appliance and to whatever else runs
 QEMU_MIB = 192  # what QEMU itself takes beside the guest's memory: translated code, OVMF's flash
 
@@ -64,7 +55,7 @@ class ClientPlan:
     @property
     def memory_mib(self) -> int:
         """Its memory, in MiB."""
-        return self.memory or MEMORY_MIB[self.firmware]
+        return self.memory or (BIOS_MEMORY_MIB if self.firmware == "bios" else MEMORY_MIB)
 
 
 def plan_clients(

@@ -104,9 +104,10 @@ def build_reply(
     _append_last(options, packet, boot_file)
     # What the header says too may be left out where a client takes little and a relay's option 82 is long; and so may
     # the client's own identifier, which RFC 6842 wants echoed, but which is as long as the client likes.
-    for spare in (Option.PAD, Option.SERVER_NAME, *([Option.BOOT_FILE] if in_header else []), Option.CLIENT_ID):
-        options.pop(spare, None)
-        reply = build_packet(_header(packet, kind, address, in_header, item, options, grant, boots=offer is not None))
+    spare = (Option.SERVER_NAME, *([Option.BOOT_FILE] if in_header else []), Option.CLIENT_ID)
+    for dropped in range(len(spare) + 1):
+        kept = {code: value for code, value in options.items() if code not in spare[:dropped]}
+        reply = build_packet(_header(packet, kind, address, in_header, item, kept, grant, boots=offer is not None))
         if len(reply) <= largest_reply(packet):
             return reply
     return None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+LEASE_SECONDS = 12 * 3600  # a working day: renewals are few, and a guest's address is free again the next morning
 LEASE_LEAST = 60  # seconds; below, renewals are most of what a network carries
 LEASE_MOST = 0x7FFFFFFF  # seconds; older clients read option 51 as a signed number, and all ones mean for ever
 POOL_MOST = 65536  # addresses of all pools together: a table entry each, about 30 MB when all are given
@@ -37,7 +38,7 @@ class Network:
     router: str | None = None
     dns: tuple[str, ...] = ()
     domain: str = ""
-    lease_seconds: int = 12 * 3600
+    lease_seconds: int = LEASE_SECONDS
     excluded: frozenset[str] = frozenset()
     is_local: bool = True
 

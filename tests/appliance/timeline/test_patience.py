@@ -1,35 +1,14 @@
 """How long a machine may stay in a stage, and who is told when it stays longer."""
 
-from dataclasses import dataclass
-
 import pytest
 import structlog
 
 from appliance.timeline.patience import PATIENCE, Overdue
 from appliance.timeline.stage import FINAL_STAGES, Firmware, Stage
 from appliance.timeline.timeline import Timeline, TimelineLimits
+from tests.appliance.timeline.conftest import Clock
 
 MAC = "52:54:00:77:00:01"
-
-
-@dataclass
-class Clock:
-    """Time that moves only when told."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def timeline(clock: Clock) -> Timeline:
-    return Timeline(clock=clock)
 
 
 class TestWaiting:

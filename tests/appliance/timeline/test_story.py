@@ -29,6 +29,7 @@ from protocols.nbd.endpoint import Connection, ExportClosed, ExportOpened, Expor
 from protocols.tftp.endpoint import RequestRefused, TransferFinished, TransferStarted
 from protocols.tftp.events import Download as TftpDownload
 from protocols.tftp.transfer import Outcome
+from tests.appliance.timeline.conftest import Clock
 
 MAC = "52:54:00:77:00:01"
 ADDRESS = "10.77.0.51"
@@ -40,15 +41,6 @@ MENU = Menu(
     )
 )
 IMAGE_SIZE = 1000
-
-
-class Clock:
-    """Time that moves when told."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Told:

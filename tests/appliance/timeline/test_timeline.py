@@ -1,37 +1,16 @@
 """The boot timeline: what becomes a step, a boot, a machine, and what is remembered of it."""
 
-from dataclasses import dataclass
-
 import pytest
 import structlog
 
 from appliance.timeline.machine import MAX_NAMES, Machine, Step
 from appliance.timeline.stage import Firmware, Stage
 from appliance.timeline.timeline import RETRY_SILENCE, ROOT_BUSY_BYTES, Timeline, TimelineLimits, steady_clock
+from tests.appliance.timeline.conftest import Clock
 
 MAC = "52:54:00:77:00:01"
 OTHER = "52:54:00:77:00:02"
 ADDRESS = "10.77.0.50"
-
-
-@dataclass
-class Clock:
-    """Time that moves only when told."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def timeline(clock: Clock) -> Timeline:
-    return Timeline(clock=clock)
 
 
 def stages(machine: Machine) -> list[str]:

@@ -1,7 +1,6 @@
 """Whatever is told to the timeline, in whatever order: it stays bounded, ordered, and of one mind about identities."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 from hypothesis import given, settings
@@ -10,17 +9,7 @@ from hypothesis import strategies as st
 from appliance.timeline.machine import MAX_NAMES, Machine
 from appliance.timeline.stage import Firmware, Stage
 from appliance.timeline.timeline import Timeline, TimelineLimits
-
-
-@dataclass
-class Clock:
-    """Time that moves only when told."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
+from tests.appliance.timeline.conftest import Clock
 
 MACS = st.sampled_from([f"52:54:00:77:00:0{i}" for i in range(6)])
 ADDRESSES = st.sampled_from([f"10.77.0.{i}" for i in range(6)])
