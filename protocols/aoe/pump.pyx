@@ -290,6 +290,8 @@ cdef class AoePump(Pump):
             "refused": tally.refused,
             "image_errors": tally.image_errors,
             "dropped_in_flight": tally.dropped_in_flight,
+            "dropped_overlapping": tally.dropped_overlapping,
+            "repeated": tally.repeated,
             "dropped_rare": tally.dropped_rare,
             "missed": tally.missed,
             "link_down": tally.link_down,

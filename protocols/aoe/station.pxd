@@ -29,6 +29,8 @@ cdef enum:
     NOTES_OF_ONE = 32  # frames of one machine among them: one that floods leaves room for the others
     ERRNO_MOST = 134  # linux/errno.h
 
+cdef struct Wish
+
 # The bytes at one shelf.slot address, and who may have them.
 cdef struct Disk:
     uint32_t address  # shelf << 8 | slot
@@ -38,6 +40,7 @@ cdef struct Disk:
     bint is_gone
     bint has_failed  # told once
     uint32_t tasks
+    Wish *writes  # that the workers have
     Mapping mapping
     uint32_t admitted  # MACs that see it; 0: every machine
     uint32_t holders  # MACs it is reserved for; 0: not reserved
@@ -58,6 +61,9 @@ cdef struct Wish:
     Machine *machine
     uint8_t *reply
     size_t length  # of the reply, when all goes well
+    uint64_t offset  # in the image, and how many bytes; the task's own change while it is worked on
+    uint64_t size
+    Wish *next_write  # of its disk
 
 cdef enum:
     SLOTS = 4096  # of the ring: 250 machines with 16 requests each
@@ -109,6 +115,8 @@ cdef struct Tally:
     uint64_t refused
     uint64_t image_errors
     uint64_t dropped_in_flight
+    uint64_t dropped_overlapping
+    uint64_t repeated
     uint64_t dropped_rare
     uint64_t missed
     uint64_t link_down

@@ -412,6 +412,53 @@ def test_a_pump_may_close_while_images_are_read_and_written(tmp_path: Path) -> N
         bench.pump.initiators()
 
 
+def test_a_write_that_is_sent_again_is_done_once(bench: Bench, tmp_path: Path) -> None:
+    """A thread that came late with the second would put back what is old; the answer is under the newest tag."""
+    with gated_file(tmp_path / "cold", SECTORS * 512) as gate:
+        bench.add(FileImage(gate.path, writable=True))
+        for tag in (1, 2, 3):
+            bench.far.send(frame(WRITE, 4, 2, bytes(1024), tag=tag))
+            bench.run()
+        assert bench.pump.counts() == {"repeated": 2}
+        gate.open()
+        [answer] = bench.replies(1)
+        assert (answer[23], answer[25:28]) == (3, b"\0\0\x40")
+        assert bench.is_silent()
+        [again] = bench.ask(frame(WRITE, 4, 2, bytes(1024), tag=4))
+        assert (again[23], again[25:28]) == (4, b"\0\0\x40")
+
+
+@pytest.mark.parametrize(
+    ("lba", "sectors", "mac", "fill", "is_dropped"),
+    [
+        pytest.param(4, 2, CLIENT, 1, True, id="other bytes"),
+        pytest.param(4, 2, OTHER, 0, True, id="another machine"),
+        pytest.param(4, 1, CLIENT, 0, True, id="the beginning"),
+        pytest.param(5, 1, CLIENT, 0, True, id="the end"),
+        pytest.param(3, 2, CLIENT, 0, True, id="across the beginning"),
+        pytest.param(5, 2, CLIENT, 0, True, id="across the end"),
+        pytest.param(6, 2, CLIENT, 0, False, id="behind"),
+        pytest.param(2, 2, CLIENT, 0, False, id="before"),
+    ],
+)
+def test_writes_to_the_same_sectors_come_one_after_the_other(
+    bench: Bench, tmp_path: Path, lba: int, sectors: int, mac: str, fill: int, is_dropped: bool
+) -> None:
+    """In the order of the wire: another one is dropped, and taken when it comes again."""
+    with gated_file(tmp_path / "cold", SECTORS * 512) as gate:
+        bench.add(FileImage(gate.path, writable=True))
+        bench.far.send(frame(WRITE, 4, 2, bytes(1024), tag=1))
+        bench.run()
+        other = frame(WRITE, lba, sectors, bytes([fill]) * sectors * 512, mac=mac, tag=2)
+        bench.far.send(other)
+        bench.run()
+        assert bench.pump.counts() == ({"dropped_overlapping": 1} if is_dropped else {})
+        gate.open()
+        answers = bench.replies(1) + bench.ask(other) if is_dropped else bench.replies(2)
+        assert sorted(answer[23] for answer in answers) == [1, 2]
+        assert {answer[25:28] for answer in answers} == {b"\0\0\x40"}
+
+
 def test_a_broken_image_is_told_once(bench: Bench, tmp_path: Path) -> None:
     """And counted each time."""
     with gated_file(tmp_path / "broken", SECTORS * 512, EIO) as gate:
