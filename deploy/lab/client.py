@@ -18,6 +18,7 @@ OVMF = Path("/usr/share/OVMF")
 AAVMF = Path("/usr/share/AAVMF")
 CARDS = {"virtio": "virtio-net-pci", "e1000": "e1000", "e1000e": "e1000e"}
 READ_SIZE = 65536  # bytes of console taken at once
+OFF_LIMIT = 60.0  # seconds from done to off; a kernel that was kept from running may lock up there and never get off
 DISK_SIZE = 128 << 20  # bytes of each disk, which takes what is written to it only
 
 
@@ -64,6 +65,7 @@ class Client:
     seen: dict[Mark, tuple[float, Sighting]] = field(default_factory=dict)  # when (unix time) and what
     story: Story | None = None  # what the appliance says of it
     failure: str | None = None
+    was_stuck: bool = False  # it was done, but did not get off by itself
 
     @property
     def seconds(self) -> float:
@@ -74,7 +76,7 @@ class Client:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it reached userspace, read its files and powered off."""
+        """Whether it reached userspace, read its files and is off."""
         return self.ended is not None and self.failure is None and Mark.DONE in self.seen
 
     @property
@@ -157,22 +159,24 @@ async def run_client(
 ) -> None:
     """Power the client on and follow its console until it powers off; `client` says how that went.
 
-    A client that takes longer than `limit` seconds, or panics, is switched off and has failed. Cancelled, this cuts its
-    power: it is killed, whatever it was doing.
+    A client that takes longer than `limit` seconds, or panics, is switched off and has failed; one that was done and
+    does not get off is switched off, too. Cancelled, this cuts its power: it is killed, whatever it was doing.
     """
     client.began, client.powered_on = time.monotonic(), time.time()
     on_change(client)
     process = await start(command, namespace=namespace, stdout=PIPE, stderr=STDOUT)
     try:
-        async with asyncio.timeout(limit):
-            await _follow(client, process, on_change)
+        async with asyncio.timeout(limit) as patience:
+            await _follow(client, process, patience, on_change)
             if client.failure is None:
                 await process.wait()
     except asyncio.CancelledError:
         process.kill()
         raise
     except TimeoutError:
-        client.failure = f"did not finish within {limit:.0f} s"
+        client.was_stuck = Mark.DONE in client.seen
+        if not client.was_stuck:
+            client.failure = f"did not finish within {limit:.0f} s"
     finally:
         await stop(process)
         client.ended = time.monotonic()
@@ -181,13 +185,17 @@ async def run_client(
     on_change(client)
 
 
-async def _follow(client: Client, process: Process, on_change: Callable[[Client], None]) -> None:
+async def _follow(
+    client: Client, process: Process, patience: asyncio.Timeout, on_change: Callable[[Client], None]
+) -> None:
     assert process.stdout is not None  # noqa: S101  # it was started with a pipe
     with client.log.open("wb", buffering=0) as log:
         while data := await process.stdout.read(READ_SIZE):
             log.write(data)
             for sighting in client.console.feed(data):
                 client.seen[sighting.mark] = (time.time(), sighting)
+                if sighting.mark is Mark.DONE:
+                    patience.reschedule(asyncio.get_running_loop().time() + OFF_LIMIT)
                 on_change(client)
             for mark, words in _HOPELESS.items():
                 if mark in client.seen:

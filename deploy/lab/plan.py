@@ -17,6 +17,10 @@ MIXED: tuple[Firmware, ...] = ("bios", "uefi")  # what "mixed" means: the others
 ROOTS: tuple[Root, ...] = get_args(Root)
 CARDS: tuple[Card, ...] = get_args(Card)
 
+# For the kernel of an emulated machine. A busy host does not run it for moments, which it would take for a broken timer
+# and end its boot, or for a lockup, and write so into the middle of what is read on its console.
+CONSOLE = "console=ttyS0 no_timer_check nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
+
 # Memory per client: OVMF and a root unpacked into RAM both want more than a BIOS guest.
 MEMORY_MIB = 1024
 BIOS_MEMORY_MIB = 768  # without the firmware of the others, which takes some

@@ -139,6 +139,10 @@ class Screen:
             self.say(f"{plan.name}  {plan.mac}  {plan.firmware}, root {ROOT_WORDS[plan.root]}", "bold")
             for after, stage, detail in timeline(client):
                 self._line(Text.assemble(f"  +{after:6.1f} s  ", (f"{stage:<15} ", "cyan"), detail))
+            if client.was_stuck:
+                self.say(
+                    "  done, but it did not get off by itself: its kernel locked up, and it was switched off", "dim"
+                )
             if client.failure is not None:
                 self.say(f"  {client.failure}; the end of its console, which is in {client.log}:", "red")
                 for line in client.console.last_lines(LAST_LINES):

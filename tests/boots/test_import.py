@@ -18,7 +18,7 @@ from deploy.demo.checksum import expected_md5
 from deploy.demo.images import ImageTree
 from deploy.lab.client import Client
 from deploy.lab.lab import Lab, LabSettings
-from deploy.lab.plan import ClientPlan
+from deploy.lab.plan import CONSOLE, ClientPlan
 from deploy.lab.server import BootSettings
 from storage import squashfs
 from storage.image import FileImage
@@ -57,7 +57,7 @@ def kis_tarball(image: Path, folder: Path) -> Path:
     for name, part in parts.items():
         (folder / name).write_bytes(part.read_at(0, part.size))
     (folder / f"{NAME}.sha256").write_bytes(checksum_line(digest, image.stat().st_size))
-    (folder / f"{NAME}.append").write_text("root=UUID=11b7ed3e-4b09-4e36-9cd6-1ba9b5bb4a6c console=ttyS0 quiet")
+    (folder / f"{NAME}.append").write_text("root=UUID=11b7ed3e-4b09-4e36-9cd6-1ba9b5bb4a6c quiet")
     (folder / NAME).symlink_to(image)
     with tarfile.open(folder / f"{NAME}.tar", "w", dereference=True) as tar:
         for name in (*parts, f"{NAME}.sha256", f"{NAME}.append", NAME):
@@ -73,7 +73,7 @@ async def boot(folder: Path, tarball: Path, init: str) -> tuple[Client, Path]:
     assert done.returncode == 0, done.stderr
     assert "machines boot it over nbd (kiwi-overlay), aoe (kiwi-overlay)" in done.stdout
     plan = ClientPlan(0, "bios", "nbd", "ipxe")
-    settings = LabSettings(limit=LIMIT, boot=BootSettings(files=FILES, append=f"console=ttyS0 init={init}"))
+    settings = LabSettings(limit=LIMIT, boot=BootSettings(files=FILES, append=f"{CONSOLE} init={init}"))
     async with Lab(folder, tree, [plan], settings) as lab:
         [client] = await lab.boot()
     [image] = [path for path in tree.files if path.with_name(f"{path.name}.kernel").exists()]

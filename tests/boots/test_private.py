@@ -71,9 +71,9 @@ async def lose_power(lab: Lab, parts: TinyParts, machines: Sequence[Twice]) -> N
             for one in machines
         ]
         await all_settled.wait()
-        await lab.server.kill()
         for boot in boots:
             boot.cancel()
+        await lab.server.kill()  # at once: no machine has time to find its root gone, and to panic
     for machine in machines:
         machine.note(lab, clients[machine.plan.number])
     await lab.server.start()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.lab import client as lab_client
 from deploy.lab.client import CARDS, DISK_SIZE, OVMF, Client, qemu_command, run_client
 from deploy.lab.console import Mark
 from deploy.lab.plan import Card, ClientPlan
@@ -49,6 +50,14 @@ async def test_a_client_that_hangs_is_switched_off(client: Client) -> None:
     await play(client, "echo hanging; exec sleep 1000", limit=0.5)
     assert client.failure == "did not finish within 0 s"
     assert client.console.last_lines(1) == ["hanging"]
+
+
+async def test_a_client_that_is_done_but_hangs_is_switched_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It did all that it was to do; kernels lock up on their way off."""
+    monkeypatch.setattr(lab_client, "OFF_LIMIT", 0.2)
+    await play(client, f"{BOOT}; exec sleep 1000")
+    assert client.succeeded
+    assert client.was_stuck
 
 
 async def test_a_cancelled_client_loses_its_power(client: Client, tmp_path: Path) -> None:
