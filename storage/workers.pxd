@@ -28,6 +28,8 @@ cdef struct Task:
 cdef struct Pool:
     pthread_mutex_t lock
     pthread_cond_t wanted
+    pthread_cond_t steady_wanted  # for the first thread, which is asked before the others
+    bint does_steady_wait
     Task *head
     Task *tail
     uint32_t queued

@@ -42,7 +42,7 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int fd, uint64_t value)
 
 cdef enum:
-    STEADY = 1  # threads that have a share of a core that others keep busy; the rest have what is left over
+    STEADY = 1  # the number of the thread that has a share of a core which others keep busy; the rest have what is left
 
 THREADS = 8  # enough to keep a solid state disk's queue busy; a spinning one orders what it is given
 QUEUE_MOST = 4096  # tasks of all clients that wait; past it submitters wait, each with the request it was at
@@ -101,6 +101,24 @@ cdef bint advance(Task *task, const char *zeros, char *scratch) noexcept nogil:
     return True
 
 
+cdef void wake(Pool *pool) noexcept nogil:
+    # The steady thread if it waits: on a busy core any other may not run for long, with the task in its hands.
+    if pool.does_steady_wait:
+        pool.does_steady_wait = False
+        pthread_cond_signal(&pool.steady_wanted)
+    else:
+        pthread_cond_signal(&pool.wanted)
+
+
+cdef void await_task(Pool *pool, bint is_steady) noexcept nogil:
+    if is_steady:
+        pool.does_steady_wait = True
+        pthread_cond_wait(&pool.steady_wanted, &pool.lock)
+        pool.does_steady_wait = False
+    else:
+        pthread_cond_wait(&pool.wanted, &pool.lock)
+
+
 cdef void enqueue(Pool *pool, Task *task) noexcept nogil:
     task.next = NULL
     if pool.tail == NULL:
@@ -109,7 +127,7 @@ cdef void enqueue(Pool *pool, Task *task) noexcept nogil:
         pool.tail.next = task
     pool.tail = task
     pool.queued += 1
-    pthread_cond_signal(&pool.wanted)
+    wake(pool)
 
 
 cdef void ring_refused(Pool *pool) noexcept nogil:
@@ -139,12 +157,12 @@ cdef void forget_refused(Pool *pool, Lane *lane) noexcept nogil:
     pthread_mutex_unlock(&pool.lock)
 
 
-cdef Task *dequeue(Pool *pool) noexcept nogil:
+cdef Task *dequeue(Pool *pool, bint is_steady) noexcept nogil:
     # Waits; NULL once the pool stops and nothing is left.
     while pool.head == NULL:
         if pool.is_stopping:
             return NULL
-        pthread_cond_wait(&pool.wanted, &pool.lock)
+        await_task(pool, is_steady)
     cdef Task *task = pool.head
     pool.head = task.next
     if pool.head == NULL:
@@ -177,13 +195,14 @@ cdef void hand_back(Task *task) noexcept nogil:
 cdef void *work(void *argument) noexcept nogil:
     cdef Pool *pool = <Pool *> argument
     cdef Task *task
-    cdef bint is_over
+    cdef bint is_over, is_steady
     cdef char *scratch = <char *> malloc(STEP)  # no memory until something is warmed
     pthread_mutex_lock(&pool.lock)
     pool.begun += 1
-    give_way(wholly=pool.begun > STEADY)
+    is_steady = pool.begun == STEADY
+    give_way(wholly=not is_steady)
     while True:
-        task = dequeue(pool)
+        task = dequeue(pool, is_steady)
         if task == NULL:
             break
         pthread_mutex_unlock(&pool.lock)
@@ -268,6 +287,7 @@ cdef class Workers:
         self.threads = []
         pthread_mutex_init(&self.pool.lock, NULL)
         pthread_cond_init(&self.pool.wanted, NULL)
+        pthread_cond_init(&self.pool.steady_wanted, NULL)
 
     def __init__(self):
         if self.threads:
@@ -294,6 +314,7 @@ cdef class Workers:
         free(self.pool.zeros)
         pthread_mutex_destroy(&self.pool.lock)
         pthread_cond_destroy(&self.pool.wanted)
+        pthread_cond_destroy(&self.pool.steady_wanted)
 
     def close(self):
         cdef pthread_t thread
@@ -301,6 +322,7 @@ cdef class Workers:
             pthread_mutex_lock(&self.pool.lock)
             self.pool.is_stopping = True
             pthread_cond_broadcast(&self.pool.wanted)
+            pthread_cond_broadcast(&self.pool.steady_wanted)
             pthread_mutex_unlock(&self.pool.lock)
         while self.threads:
             thread = <pthread_t> <uintptr_t> self.threads.pop()

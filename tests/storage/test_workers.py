@@ -3,7 +3,9 @@
 import errno
 import os
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from storage.image import BytesImage, FileImage
 from storage.workers import Workers
 
 MIB = 1 << 20
+PATIENCE = 20.0  # seconds; only a hang reaches it
 CONTENT = random.Random(5).randbytes(4 * MIB)
 
 
@@ -43,6 +46,43 @@ def test_a_cold_file_is_read(pool: Workers, tmp_path: Path) -> None:
     ) == (CONTENT)
 
 
+def threads() -> set[str]:
+    """The process's threads, as the kernel knows them."""
+    return {path.name for path in Path("/proc/self/task").iterdir()}
+
+
+def switches(tids: Iterable[str]) -> int:
+    """How often they have gone to sleep."""
+    texts = [Path(f"/proc/self/task/{tid}/status").read_text() for tid in tids]
+    return sum(int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith("voluntary"))
+
+
+def await_sleep(tids: Iterable[str]) -> None:
+    """Until each of them waits for something."""
+    deadline = time.monotonic() + PATIENCE
+    for tid in tids:
+        while Path(f"/proc/self/task/{tid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline
+
+
+def test_one_at_a_time_is_read_by_the_thread_that_has_a_share_of_a_busy_core() -> None:
+    """Another would have the read in its hands until the core is idle."""
+    before = threads()
+    with closing(Workers()) as pool:
+        image = BytesImage(CONTENT)
+        pool.read(image, [(at, 1) for at in range(1000)])  # all of them have begun
+        own = threads() - before
+        await_sleep(own)
+        [steady] = [tid for tid in own if os.sched_getscheduler(int(tid)) == os.SCHED_OTHER]
+        others = own - {steady}
+        slept, others_slept = switches([steady]), switches(others)
+        for at in range(50):
+            pool.read(image, [(at, 1)])
+            await_sleep([steady])
+        assert switches([steady]) - slept >= 50
+        assert switches(others) == others_slept
+
+
 def test_a_truncated_file_fails_its_range_only(pool: Workers, tmp_path: Path) -> None:
     """With EIO; the other range is read."""
     (tmp_path / "short").write_bytes(CONTENT)
@@ -62,11 +102,6 @@ def test_the_queue_is_bounded(pool: Workers) -> None:
     with pytest.raises(OSError) as caught:
         pool.read(BytesImage(CONTENT), [(0, 1)] * (workers.QUEUE_MOST + 1))
     assert caught.value.errno == errno.EAGAIN
-
-
-def threads() -> set[str]:
-    """The process's threads, as the kernel knows them."""
-    return {path.name for path in Path("/proc/self/task").iterdir()}
 
 
 def test_closing_ends_the_threads() -> None:
