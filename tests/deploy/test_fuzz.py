@@ -38,8 +38,16 @@ def test_starts_from_the_corpus(words: tuple[str, ...]) -> None:
     assert int(kept) == len(read_kept(CORPORA[words[0] if words else "squashfs"]))
 
 
+@pytest.mark.slow
+def test_a_storm() -> None:
+    """So many inputs, and what became of them."""
+    done = run("storm", "300")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("300 inputs: ")
+
+
 def test_another_target() -> None:
     """One line, status 2."""
     done = run("tftp", "1")
     assert done.returncode == 2
-    assert done.stdout == "fuzz: there is no target tftp: name squashfs or dhcp\n"
+    assert done.stdout == "fuzz: there is no target tftp: name squashfs, dhcp or storm\n"
