@@ -24,6 +24,13 @@ parse_aoeroot() {
     esac
 }
 
+# The driver hears an interface before it has counted the processors, which it divides by when a target answers: a
+# kernel panic for whoever is advertised to in that moment. So it is given its interface once it is there.
+load_aoe() {
+    modprobe aoe aoe_iflist=none aoe_deadsecs=$AOE_DEAD_SECONDS
+    printf %s "$nic" > /dev/etherd/interfaces
+}
+
 # wait_for_target DEVICE: asks at once and then at intervals until it is there.
 wait_for_target() {
     local try
@@ -40,7 +47,7 @@ open_aoe() {
     local began
     parse_aoeroot "$config_aoeroot"
     clock && began=$now
-    modprobe aoe aoe_iflist="$nic" aoe_deadsecs=$AOE_DEAD_SECONDS
+    load_aoe
     wait_for_target "$root_device"
     elapsed_since "$began"
     say "AOE-READY $elapsed"
