@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from deploy.lab.client import Client, qemu_command, run_client
+from deploy.lab.client import MACHINES, Client, qemu_command, run_client
 from deploy.lab.errors import LabError
 from deploy.lab.network import Arm, Network
 from deploy.lab.plan import ClientPlan, bearable
@@ -143,6 +143,9 @@ class Lab:
 
         async def take_turn(client: Client) -> None:
             command = qemu_command(client.plan, self.folder)
+            queue = MACHINES[client.plan.firmware].queue
+            if queue is not None:
+                self.network.set_queue(client.plan.tap, queue)
             async with turns:
                 await run_client(client, command, namespace=self.network.lan, limit=limit, on_change=on_change)
 

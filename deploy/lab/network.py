@@ -151,6 +151,10 @@ class Network:
         rules = "table netdev loss\ndelete table netdev loss\n" + LOSS_RULES.format(percent=percent)
         _run(["ip", "netns", "exec", self.lan, "nft", "-f", "-"], rules)
 
+    def set_queue(self, tap: str, frames: int) -> None:
+        """Have `tap` keep no more than so many frames that its client has not taken; others are lost."""
+        _run(["ip", "-n", self.lan, "link", "set", tap, "txqueuelen", str(frames)])
+
     def _commands(self) -> dict[str, str]:
         """What `ip -batch` is given, per namespace."""
         # One packet on the wire is one packet to lose: without it a burst of 64 KiB would be lost as a whole.

@@ -1,6 +1,7 @@
 """The lab's LAN by itself: who reaches whom, what loss does, and that nothing is left behind."""
 
 import subprocess
+import sys
 import time
 
 import pytest
@@ -12,6 +13,22 @@ pytestmark = pytest.mark.root
 
 PINGS = 200
 SOON = 30.0  # seconds; the kernel's own link watch takes up to one, a busy machine longer
+LAN_BROADCAST = "10.77.0.255"
+
+# Plugged into tap0 it looks at nothing until it is told to, then says how many frames were there.
+LATE_CLIENT = """
+import fcntl, os, struct
+tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", b"tap0", 0x1002))  # TUNSETIFF, IFF_TAP | IFF_NO_PI
+print("plugged in", flush=True)
+input()
+frames = 0
+try:
+    while os.read(tap, 65536):
+        frames += 1
+except BlockingIOError:
+    print(frames)
+"""
 
 
 def ping(namespace: str, address: str, count: int = 1) -> int:
@@ -103,6 +120,20 @@ def test_loss_hits_both_ways() -> None:
         assert PINGS * 0.2 < ping(network.router, BOX_ADDRESS, PINGS) < PINGS * 0.8
         network.set_loss(0)
         assert ping(network.router, BOX_ADDRESS, PINGS) == PINGS
+
+
+def test_a_tap_keeps_only_so_much() -> None:
+    """What more comes before its client takes it is lost."""
+    with Network(1) as network:
+        network.set_queue("tap0", 8)
+        command = ["ip", "netns", "exec", network.lan, sys.executable, "-c", LATE_CLIENT]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "plugged in\n"
+            assert reaches(network.router, BOX_ADDRESS)
+            ping(network.router, LAN_BROADCAST, PINGS)
+            said, _ = client.communicate("\n", timeout=SOON)
+    assert 8 <= int(said) <= 16  # a kernel may keep as many again before the tap itself
 
 
 def test_vlan() -> None:
