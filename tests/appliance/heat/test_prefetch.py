@@ -14,6 +14,7 @@ from appliance.heat.prefetch import GAP, WINDOW, Prefetcher, PrefetchLimits, bri
 from appliance.heat.recording import Recording
 from appliance.images.catalog import Catalog
 from storage.image import FileImage
+from tests.clock import Clock
 
 MIB = 1 << 20
 PATIENCE = 20.0  # seconds; only a hang reaches it
@@ -113,15 +114,15 @@ async def test_what_comes_at_the_end_is_kept(catalog: Catalog, lists: BootLists)
 
 async def test_machines_that_start_together_are_one_replay(catalog: Catalog, lists: BootLists) -> None:
     """Until some time has passed; a boot of which nothing is known is none."""
-    entry, now = catalog.get("root"), [0.0]
+    entry, clock = catalog.get("root"), Clock()
     assert entry is not None
     lists.save("root", entry.image.version, BootList(1, ((0, 4096),)))
-    prefetcher = Prefetcher(lists, catalog.get, clock=lambda: now[0])
+    prefetcher = Prefetcher(lists, catalog.get, clock=clock)
     async with running(prefetcher):
         prefetcher.want(entry)
         await counted(prefetcher, 1)
         prefetcher.want(entry)
-        now[0] = 31.0
+        clock.now += 31
         prefetcher.want(entry)
         await counted(prefetcher, 2)
     assert prefetcher.counts["replays"] == 2

@@ -3,18 +3,9 @@
 import pytest
 
 from appliance.heat.recording import HeatLimits, Recorder, Recording, join_runs
+from tests.clock import Clock
 
 MAC, OTHER = "52:54:00:77:00:01", "52:54:00:77:00:02"
-
-
-class Clock:
-    """Seconds that pass when told."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from appliance.reports.listing import show_list
 from protocols.dhcp.endpoint import AddressDenied, AddressGiven, AddressReturned, PoolExhausted
 from protocols.dhcp.leasing.client import Client
 from protocols.dhcp.probe import HeardOffer
+from tests.clock import Clock
 
 OWN = IPv4Interface("10.77.0.2/24")
 ON = {"dhcp": {"pool": "10.77.0.50-10.77.0.51", "reservations": {"52:54:00:77:00:09": "10.77.0.9"}}}
@@ -32,16 +33,6 @@ NOW, HOURS = 1_700_000_000.0, 3600
 FIRST, SECOND = "10.77.0.50", "10.77.0.51"
 MAC = "52:54:00:77:00:01"
 ETH0 = Interface("eth0", "52:54:00:00:00:02", 1500, ("10.77.0.2",), is_loopback=False)
-
-
-class Clock:
-    """The time."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def nobody(address: str) -> bytes | None:
@@ -52,7 +43,7 @@ async def nobody(address: str) -> bytes | None:
 def service(folder: Path, settings: dict[str, object] | None = None, clock: Clock | None = None) -> LeaseService:
     """Two addresses, and one reserved."""
     config = Config.model_validate(ON if settings is None else settings)
-    return LeaseService(config, OWN, folder, find=nobody, clock=clock or Clock())
+    return LeaseService(config, OWN, folder, find=nobody, clock=clock or Clock(NOW))
 
 
 @asynccontextmanager
@@ -120,7 +111,7 @@ def test_a_spoilt_file(tmp_path: Path) -> None:
 
 async def test_states(tmp_path: Path) -> None:
     """A lease that ended is no longer bound."""
-    clock = Clock()
+    clock = Clock(NOW)
     async with running(service(tmp_path, clock=clock)) as served:
         await give(served, MAC, FIRST)
         assert shown(served) == [(FIRST, "bound")]
@@ -133,7 +124,7 @@ async def test_states(tmp_path: Path) -> None:
 
 async def test_foreseen(tmp_path: Path) -> None:
     """Which address, and why that."""
-    clock = Clock()
+    clock = Clock(NOW)
     async with running(service(tmp_path, clock=clock)) as served:
         assert served.foresee(MAC, None) == Foreseen(FIRST, "it is the next that is free")
         assert served.foresee("52:54:00:77:00:09", None) == Foreseen("10.77.0.9", "it is reserved for it")
@@ -146,7 +137,7 @@ async def test_foreseen(tmp_path: Path) -> None:
 
 async def test_exhaustion_is_told_once(tmp_path: Path) -> None:
     """In the log until there is room again, and in the notes for as long as it lasts."""
-    clock = Clock()
+    clock = Clock(NOW)
     with capture_logs() as logs:
         async with running(service(tmp_path, clock=clock)) as served:
             await give(served, MAC, FIRST)

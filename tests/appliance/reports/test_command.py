@@ -21,6 +21,7 @@ from appliance.reports.api import routes
 from appliance.reports.command import fetch_machine, fetch_machines, show_status
 from appliance.timeline.stage import Stage
 from appliance.timeline.timeline import Timeline
+from tests.clock import Clock
 
 MAC = "52:54:00:77:00:01"
 Serve = Callable[..., Awaitable[str]]
@@ -54,10 +55,10 @@ async def serve(socket: Path) -> AsyncIterator[Serve]:
 @pytest.fixture
 def timeline() -> Timeline:
     """One machine that has had its kernel for three seconds."""
-    now = [1000.0]
-    timeline = Timeline(clock=lambda: now[0])
+    clock = Clock()
+    timeline = Timeline(clock=clock)
     timeline.note(Stage.KERNEL, mac=MAC, detail="boot/linux", size=8_200_000)
-    now[0] += 3
+    clock.now += 3
     return timeline
 
 

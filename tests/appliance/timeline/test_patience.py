@@ -6,7 +6,7 @@ import structlog
 from appliance.timeline.patience import PATIENCE, Overdue
 from appliance.timeline.stage import FINAL_STAGES, Firmware, Stage
 from appliance.timeline.timeline import Timeline, TimelineLimits
-from tests.appliance.timeline.conftest import Clock
+from tests.clock import Clock
 
 MAC = "52:54:00:77:00:01"
 

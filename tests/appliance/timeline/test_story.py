@@ -29,7 +29,7 @@ from protocols.nbd.endpoint import Connection, ExportClosed, ExportOpened, Expor
 from protocols.tftp.endpoint import RequestRefused, TransferFinished, TransferStarted
 from protocols.tftp.events import Download as TftpDownload
 from protocols.tftp.transfer import Outcome
-from tests.appliance.timeline.conftest import Clock
+from tests.clock import Clock
 
 MAC = "52:54:00:77:00:01"
 ADDRESS = "10.77.0.51"

@@ -6,7 +6,7 @@ import structlog
 from appliance.timeline.machine import MAX_NAMES, Machine, Step
 from appliance.timeline.stage import Firmware, Stage
 from appliance.timeline.timeline import RETRY_SILENCE, ROOT_BUSY_BYTES, Timeline, TimelineLimits, steady_clock
-from tests.appliance.timeline.conftest import Clock
+from tests.clock import Clock
 
 MAC = "52:54:00:77:00:01"
 OTHER = "52:54:00:77:00:02"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from appliance.timeline.machine import MAX_NAMES, Machine
 from appliance.timeline.stage import Firmware, Stage
 from appliance.timeline.timeline import Timeline, TimelineLimits
-from tests.appliance.timeline.conftest import Clock
+from tests.clock import Clock
 
 MACS = st.sampled_from([f"52:54:00:77:00:0{i}" for i in range(6)])
 ADDRESSES = st.sampled_from([f"10.77.0.{i}" for i in range(6)])
