@@ -53,7 +53,7 @@ from appliance.timeline.timeline import Timeline, TimelineLimits
 from appliance.tree import Tree
 from protocols.aoe.endpoint import AoeLimits, AoeServer, Event, Target
 from protocols.arp.endpoint import ArpListener
-from protocols.dhcp.endpoint import DhcpEvent, DhcpLimits, ProxyDhcpServer
+from protocols.dhcp.endpoint import BOOT_SERVER_PORT, PROXY_PORT, DhcpEvent, DhcpLimits, ProxyDhcpServer
 from protocols.dhcp.offer import Plan
 from protocols.http.endpoint import HttpLimits, HttpServer
 from protocols.nbd.endpoint import ExportClosed, NbdEvent, NbdLimits, NbdServer
@@ -77,7 +77,7 @@ class Appliance:
         self._config = config
         self._interface = interface.name
         self._address = address
-        self._port_67_holder = ""  # while machines are heard beside it
+        self._port_holder = ""  # of ProxyDHCP's, while machines are heard beside it
         self.catalog = Catalog(
             root / "image", raw=config.boot.raw_images, limits=config.limits_for("catalog", CatalogLimits)
         )
@@ -254,7 +254,9 @@ class Appliance:
         """What an operator should know of this appliance, a line each."""
         if not self.dhcp.is_captured:
             return self.leases.notes()
-        return [f"UDP port 67 is left to {self._port_67_holder}: machines are heard by a packet socket beside it"]
+        return [
+            f"UDP port {PROXY_PORT} is left to {self._port_holder}: machines are heard by a packet socket beside it"
+        ]
 
     def about(self) -> Mapping[str, str]:
         """What this appliance serves, for the API."""
@@ -264,13 +266,13 @@ class Appliance:
         """Open every port, or none. Raises: OperatorError naming service, port and who holds it."""
         address, interface = self._address, self._interface
         with contextlib.ExitStack() as opened:
-            with host.binding("ProxyDHCP", "udp", address, 67):
+            with host.binding("ProxyDHCP", "udp", address, PROXY_PORT):
                 capture = "never" if self.leases.is_on else self._config.capture
                 await self.dhcp.bind(interface, address, capture=capture)
                 if self.dhcp.is_captured:
-                    self._port_67_holder = host.port_holder("udp", 67) or "a program that is started later"
+                    self._port_holder = host.port_holder("udp", PROXY_PORT) or "a program that is started later"
                 opened.callback(self.dhcp.close)
-            with host.binding("PXE boot server", "udp", address, 4011):
+            with host.binding("PXE boot server", "udp", address, BOOT_SERVER_PORT):
                 await self.dhcp.bind_boot_server(interface, address)
             with host.binding("TFTP", "udp", address, 69):
                 await self.tftp.bind(address, interface=interface)

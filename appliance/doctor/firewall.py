@@ -13,6 +13,7 @@ from appliance.doctor.box import Box
 from appliance.doctor.finding import Finding, error, ok, warning
 from appliance.doctor.ports import PORTS
 from appliance.doctor.rules import judge
+from protocols.dhcp.endpoint import BOOT_SERVER_PORT
 from protocols.dhcp.reply import EVERYONE
 
 SUBJECT = "firewall"
@@ -59,7 +60,7 @@ def kinds(box: Box) -> Iterator[Kind]:
     to_us = {**base, "ip daddr": box.address, "fib type": "local"}
     for port in PORTS:
         facts = {**to_us, **_transport(port.transport, port.number)}
-        if port.hears_broadcasts and port.number != 4011:  # who asks there has an address, and ours
+        if port.hears_broadcasts and port.number != BOOT_SERVER_PORT:  # who asks there has an address, and ours
             facts |= {"ip saddr": "0.0.0.0", "ip daddr": EVERYONE, "pkttype": "broadcast", "fib type": "broadcast"}
         yield Kind(f"{port.transport.upper()} {port.number}", f"{port.transport} dport {port.number}", facts)
     transfer = {**to_us, **_transport(UDP, ANY_HIGH_PORT), "ct state": "established"}

@@ -9,13 +9,13 @@ from typing import Literal
 from appliance.doctor.box import OURSELVES, Box
 from appliance.doctor.finding import Finding, error, ok
 from appliance.host import port_holder
+from protocols.aoe.wire import ETHERTYPE
 from protocols.datagram import udp_socket
-from protocols.dhcp.endpoint import PROXY_PORT
+from protocols.dhcp.endpoint import BOOT_SERVER_PORT, PROXY_PORT
 from protocols.dhcp.reply import EVERYONE
 from protocols.ethernet import packet_socket
 
 SUBJECT = "ports"
-ETH_P_AOE = 0x88A2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Port:
 
 PORTS = (
     Port("udp", PROXY_PORT, "ProxyDHCP", hears_broadcasts=True),
-    Port("udp", 4011, "PXE boot server", hears_broadcasts=True),
+    Port("udp", BOOT_SERVER_PORT, "PXE boot server", hears_broadcasts=True),
     Port("udp", 69, "TFTP"),
     Port("tcp", 80, "HTTP"),
     Port("tcp", 10809, "NBD"),
@@ -69,7 +69,7 @@ def check_ports(box: Box) -> Iterator[Finding]:
 def check_raw_frames(box: Box) -> Iterator[Finding]:
     """AoE needs a packet socket."""
     try:
-        packet_socket(box.interface.name, ETH_P_AOE).close()
+        packet_socket(box.interface.name, ETHERTYPE).close()
     except PermissionError:
         yield _no_right("to send and receive raw frames (AoE)")
     else:
