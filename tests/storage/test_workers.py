@@ -4,7 +4,7 @@ import errno
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -51,18 +51,25 @@ def threads() -> set[str]:
     return {path.name for path in Path("/proc/self/task").iterdir()}
 
 
-def switches(tids: Iterable[str]) -> int:
+def switches(tids: Collection[str]) -> int:
     """How often they have gone to sleep."""
     texts = [Path(f"/proc/self/task/{tid}/status").read_text() for tid in tids]
     return sum(int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith("voluntary"))
 
 
-def await_sleep(tids: Iterable[str]) -> None:
-    """Until each of them waits for something."""
+def is_asleep(tid: str) -> bool:
+    """Whether it waits for something."""
+    return Path(f"/proc/self/task/{tid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+def await_sleep(tids: Collection[str]) -> None:
+    """Until all of them wait at once, so that it is for work: one that waits for a lock does so beside its holder."""
     deadline = time.monotonic() + PATIENCE
-    for tid in tids:
-        while Path(f"/proc/self/task/{tid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
-            assert time.monotonic() < deadline
+    while True:
+        before = switches(tids)
+        if all(map(is_asleep, tids)) and switches(tids) == before:
+            return
+        assert time.monotonic() < deadline
 
 
 def test_one_at_a_time_is_read_by_the_thread_that_has_a_share_of_a_busy_core() -> None:
