@@ -46,6 +46,14 @@ def test_a_storm() -> None:
     assert done.stdout.splitlines()[-1].startswith("300 inputs: ")
 
 
+@pytest.mark.parametrize("words", [(), ("many",), ("300", "-runs=1")])
+def test_a_storm_of_no_size(words: tuple[str, ...]) -> None:
+    """One line, status 2; nor does it take a fuzzer's options."""
+    done = run("storm", *words)
+    assert done.returncode == 2
+    assert done.stdout == "fuzz: a storm is a number of inputs and nothing else: deploy/fuzz storm 1000000\n"
+
+
 def test_another_target() -> None:
     """One line, status 2."""
     done = run("tftp", "1")

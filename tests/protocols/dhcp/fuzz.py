@@ -13,6 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import track
+
 from tests.corpus import keep
 
 CORPUS = Path(__file__).with_name("corpus.zip")
@@ -106,7 +109,7 @@ def storm(runs: int, folders: list[Path]) -> None:
     chance = random.Random()  # to be different, not secret
     kept = [path.read_bytes() for folder in folders for path in sorted(folder.iterdir())]
     counts: Counter[str] = Counter()
-    for _ in range(runs):
+    for _ in track(range(runs), "inputs", console=Console(stderr=True)):
         data = mutate(chance.choice(kept), MOST_BYTES, chance, lambda data, _: overwrite(data, chance))
         try:
             counts[exercise(data)] += 1
