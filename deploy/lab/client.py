@@ -49,7 +49,8 @@ MACHINES: dict[Firmware, Machine] = {
     "ia32": Machine(X64, GUARDED, OVMF / "OVMF32_CODE_4M.secboot.fd", OVMF / "OVMF32_VARS_4M.fd"),
     "arm64": Machine(ARM64, ARM_BOARD, AAVMF / "AAVMF_CODE.fd", AAVMF / "AAVMF_VARS.fd"),
     # Its virtio driver never says that it has room again: once its 32 buffers are full it hears nothing more. So many
-    # frames are soon there before it first looks, and a tap keeps them, as no cable would.
+    # frames are soon there before it first looks, and a tap keeps them, as no cable would. With eight there is room for
+    # as many in front of the tap, where some kernels queue too, and for what comes while it looks.
     "u-boot": Machine(ARM64, (*ARM_BOARD, "-bios", "/usr/lib/u-boot/qemu_arm64/u-boot.bin"), queue=8),
     "arm64-secure": Machine(ARM64, ARM_BOARD, AAVMF / "AAVMF_CODE.ms.fd", AAVMF / "AAVMF_VARS.ms.fd"),
 }

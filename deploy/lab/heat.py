@@ -28,7 +28,7 @@ from deploy.lab.disk import slow_disk
 from deploy.lab.errors import LabError
 from deploy.lab.lab import POLL_INTERVAL, Lab, LabSettings
 from deploy.lab.network import Network
-from deploy.lab.plan import CONSOLE, ClientPlan, plan_clients
+from deploy.lab.plan import KERNEL_WORDS, ClientPlan, plan_clients
 from deploy.lab.run import DEMO, demo_tree, new_run_folder
 from deploy.lab.screen import Screen
 from deploy.lab.server import BootSettings, Rootwire
@@ -41,7 +41,7 @@ LIMIT = 900.0  # seconds for systemd to boot, emulated
 SYSTEM_NAME = "debian-systemd.x86_64-12"
 SERVICE = "usr/sbin/rootwire-demo"
 # All of systemd's boot but what would ask for a login; then, as its last service, the demo's init, which powers off.
-APPEND = f"{CONSOLE} quiet init=/usr/lib/systemd/systemd systemd.run=/{SERVICE}"
+APPEND = f"{KERNEL_WORDS} quiet init=/usr/lib/systemd/systemd systemd.run=/{SERVICE}"
 SYSTEMD = LabSettings(limit=LIMIT, boot=BootSettings(files=0, append=APPEND))
 TOLD = {
     "reads": "reads",

@@ -17,9 +17,11 @@ MIXED: tuple[Firmware, ...] = ("bios", "uefi")  # what "mixed" means: the others
 ROOTS: tuple[Root, ...] = get_args(Root)
 CARDS: tuple[Card, ...] = get_args(Card)
 
-# For the kernel of an emulated machine. A busy host does not run it for moments, which it would take for a broken timer
-# and end its boot, or for a lockup, and write so into the middle of what is read on its console.
-CONSOLE = "console=ttyS0 no_timer_check nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
+# On the command line of an emulated machine's kernel. A busy host does not run it for moments, which it would take for
+# a broken timer, as PCs have them, and end its boot; or for a lockup, and write so into what is read on its console.
+_UNWATCHED = "nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
+KERNEL_WORDS = f"console=ttyS0 no_timer_check {_UNWATCHED}"
+ARM_KERNEL_WORDS = f"console=ttyAMA0 {_UNWATCHED}"
 
 # Memory per client: OVMF and a root unpacked into RAM both want more than a BIOS guest.
 MEMORY_MIB = 1024

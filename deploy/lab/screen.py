@@ -10,7 +10,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from deploy.lab.client import Client
+from deploy.lab.client import OFF_LIMIT, Client
 from deploy.lab.console import Mark
 from deploy.lab.story import Step
 
@@ -140,9 +140,7 @@ class Screen:
             for after, stage, detail in timeline(client):
                 self._line(Text.assemble(f"  +{after:6.1f} s  ", (f"{stage:<15} ", "cyan"), detail))
             if client.was_stuck:
-                self.say(
-                    "  done, but it did not get off by itself: its kernel locked up, and it was switched off", "dim"
-                )
+                self.say(f"  done, but not off by itself within {OFF_LIMIT:.0f} s: it was switched off", "dim")
             if client.failure is not None:
                 self.say(f"  {client.failure}; the end of its console, which is in {client.log}:", "red")
                 for line in client.console.last_lines(LAST_LINES):

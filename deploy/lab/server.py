@@ -12,7 +12,7 @@ import aiohttp
 
 from deploy.lab.errors import LabError
 from deploy.lab.network import ROUTER_ADDRESS, Network
-from deploy.lab.plan import CONSOLE, ClientPlan
+from deploy.lab.plan import KERNEL_WORDS, ClientPlan
 from deploy.lab.process import start, stop
 from deploy.lab.story import Story, fetch_stories
 
@@ -47,7 +47,7 @@ class BootSettings:
     """What the appliance is configured with, beside each client's root."""
 
     files: int = 600  # how many files a client reads from its root
-    append: str = f"{CONSOLE} quiet"
+    append: str = f"{KERNEL_WORDS} quiet"
     more: tuple[str, ...] = ()  # lines of [boot]
     machines: bool = True  # whether each client has a table of its own
     tables: str = ""  # the configuration's other tables

@@ -65,7 +65,7 @@ cdef Wish *make_wish(const uint8_t *frame, TaskKind kind, uint64_t offset, size_
 
 
 cdef Wish *find_overlapping(const Disk *disk, uint64_t offset, size_t length) noexcept nogil:
-    # A write that the workers have, to some of these bytes.
+    # A write that the workers have, to some of these bytes: one of in_flight_most at the worst.
     cdef Wish *wish = disk.writes
     while wish != NULL and (wish.offset + wish.size <= offset or offset + length <= wish.offset):
         wish = wish.next_write

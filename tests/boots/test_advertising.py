@@ -17,7 +17,7 @@ from deploy.demo.tree import DemoTree
 from deploy.lab.client import Client, qemu_command, run_client
 from deploy.lab.lab import Lab, MakeServer
 from deploy.lab.network import Network
-from deploy.lab.plan import CONSOLE, ClientPlan
+from deploy.lab.plan import KERNEL_WORDS, ClientPlan
 from deploy.lab.process import start, stop
 from deploy.lab.server import Rootwire
 from deploy.lab.story import Story
@@ -94,7 +94,7 @@ async def seconds_to_find(folder: Path, tree: DemoTree, initrd: Path, make_serve
     plan = ClientPlan(0, "bios", "aoe")
     async with Lab(folder, tree, [plan], make_server=make_server) as lab:
         client = Client(plan, folder / "client.console")
-        direct = ["-kernel", str(tree.kernel), "-initrd", str(initrd), "-append", f"{CONSOLE} quiet"]
+        direct = ["-kernel", str(tree.kernel), "-initrd", str(initrd), "-append", f"{KERNEL_WORDS} quiet"]
         command = [*qemu_command(plan, folder), *direct]
         await run_client(client, command, namespace=lab.network.lan, limit=240, on_change=lambda client: None)
     console = client.log.read_text()

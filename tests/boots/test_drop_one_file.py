@@ -16,7 +16,7 @@ from deploy.demo.checksum import expected_md5
 from deploy.demo.images import ImageTree
 from deploy.lab.client import Client
 from deploy.lab.lab import Lab, LabSettings
-from deploy.lab.plan import CONSOLE, ClientPlan
+from deploy.lab.plan import KERNEL_WORDS, ClientPlan
 from deploy.lab.server import BootSettings
 from tests.boots.verdict import assert_booted, describe, stages_of
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.root, pytest.mark.qemu]
 FILES = 600
 LIMIT = 1200.0  # seconds: these initrds run systemd and udev, emulated, and share the machine with each other
 # The demo's init in place of systemd, which dracut's initrds would prefer: it reads the files and powers off.
-APPEND = f"{CONSOLE} quiet init=/usr/sbin/init"
+APPEND = f"{KERNEL_WORDS} quiet init=/usr/sbin/init"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from deploy.demo.arm64 import build_arm_tree, system
 from deploy.demo.iso import build_iso
 from deploy.demo.tree import DemoTree
 from deploy.lab.lab import Lab, LabSettings
-from deploy.lab.plan import CONSOLE, ClientPlan
+from deploy.lab.plan import ARM_KERNEL_WORDS, KERNEL_WORDS, ClientPlan
 from deploy.lab.run import DEMO
 from deploy.lab.server import BootSettings
 from tests.boots.conftest import Lines
@@ -48,7 +48,7 @@ async def test_an_iso_over_http(demo_tree: DemoTree, lab_folder: Callable[[], Pa
     folder = lab_folder()
     images = folder / "files/image"
     images.mkdir(parents=True)
-    build_iso(images / "demo.iso", demo_tree.kernel, whole_system(), CONSOLE)
+    build_iso(images / "demo.iso", demo_tree.kernel, whole_system(), KERNEL_WORDS)
     settings = LabSettings(limit=LIMIT, boot=BootSettings(more=('image = "demo.iso"',)))
     plan = ClientPlan(0, "secure-http", "ram")
     async with Lab(folder / "lab", TinyTree(folder / "files"), [plan], settings) as lab:
@@ -88,7 +88,7 @@ async def test_roms_of_other_cards(demo_tree: DemoTree, lab_folder: Callable[[],
 
 def secure_settings() -> LabSettings:
     """The kernel says on the console what it makes of Secure Boot, unless it is quiet."""
-    return LabSettings(limit=LIMIT, arm="next-server", boot=BootSettings(files=FILES, append=CONSOLE))
+    return LabSettings(limit=LIMIT, arm="next-server", boot=BootSettings(files=FILES, append=KERNEL_WORDS))
 
 
 PLAN = ClientPlan(0, "secure", "nbd")  # shim comes by itself: the DHCP server names the box
@@ -131,7 +131,7 @@ def without_signature(program: bytes) -> bytes:
 async def test_arm64_uefi(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> None:
     """A GRUB that was linked on this box finds it beside a DHCP server that knows nothing of it."""
     tree = await asyncio.to_thread(build_arm_tree, DEMO / "arm64", Lines())
-    settings = LabSettings(limit=LIMIT, boot=BootSettings(append="console=ttyAMA0"))
+    settings = LabSettings(limit=LIMIT, boot=BootSettings(append=ARM_KERNEL_WORDS))
     async with Lab(lab_folder(), tree, [ClientPlan(0, "arm64", "ram")], settings) as lab:
         [client] = await lab.boot()
     assert client.succeeded, describe(client)
@@ -143,7 +143,7 @@ async def test_arm64_uefi(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -
 async def test_arm64_secure_boot(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> None:
     """Shim and GRUB for that processor, checked by Microsoft's keys in its variables; then the kernel is."""
     tree = await asyncio.to_thread(build_arm_tree, DEMO / "arm64", Lines())
-    settings = LabSettings(limit=LIMIT, arm="next-server", boot=BootSettings(append="console=ttyAMA0"))
+    settings = LabSettings(limit=LIMIT, arm="next-server", boot=BootSettings(append=ARM_KERNEL_WORDS))
     plan = ClientPlan(0, "arm64-secure", "ram", uefi_loader="shim")
     async with Lab(lab_folder(), tree, [plan], settings) as lab:
         [client] = await lab.boot()
@@ -155,7 +155,7 @@ async def test_ia32_uefi(demo_tree: DemoTree, lab_folder: Callable[[], Path]) ->
     """A tablet's 32-bit firmware starts a 64-bit kernel, by a GRUB that was linked on this box."""
     folder = lab_folder()
     tree = small_tree(folder / "files", demo_tree.kernel)
-    settings = LabSettings(limit=LIMIT, boot=BootSettings(append=CONSOLE))
+    settings = LabSettings(limit=LIMIT, boot=BootSettings(append=KERNEL_WORDS))
     async with Lab(folder / "lab", tree, [ClientPlan(0, "ia32", "ram")], settings) as lab:
         [client] = await lab.boot()
     assert client.succeeded, describe(client)
@@ -166,7 +166,7 @@ async def test_ia32_uefi(demo_tree: DemoTree, lab_folder: Callable[[], Path]) ->
 async def test_u_boot(demo_tree: DemoTree, lab_folder: Callable[[], Path]) -> None:
     """It knows no ProxyDHCP: the DHCP server names the box. Its network card has an address of U-Boot's own."""
     tree = await asyncio.to_thread(build_arm_tree, DEMO / "arm64", Lines())
-    settings = LabSettings(limit=LIMIT, arm="next-server", boot=BootSettings(append="console=ttyAMA0"))
+    settings = LabSettings(limit=LIMIT, arm="next-server", boot=BootSettings(append=ARM_KERNEL_WORDS))
     async with Lab(lab_folder(), tree, [ClientPlan(0, "u-boot", "ram")], settings) as lab:
         [client] = await lab.boot()
         log = (lab.folder / "rootwire.log").read_text()

@@ -18,7 +18,7 @@ from deploy.demo.checksum import expected_md5
 from deploy.demo.images import ImageTree
 from deploy.lab.client import Client
 from deploy.lab.lab import Lab, LabSettings
-from deploy.lab.plan import CONSOLE, ClientPlan
+from deploy.lab.plan import KERNEL_WORDS, ClientPlan
 from deploy.lab.server import BootSettings
 from storage import squashfs
 from storage.image import FileImage
@@ -73,7 +73,7 @@ async def boot(folder: Path, tarball: Path, init: str) -> tuple[Client, Path]:
     assert done.returncode == 0, done.stderr
     assert "machines boot it over nbd (kiwi-overlay), aoe (kiwi-overlay)" in done.stdout
     plan = ClientPlan(0, "bios", "nbd", "ipxe")
-    settings = LabSettings(limit=LIMIT, boot=BootSettings(files=FILES, append=f"{CONSOLE} init={init}"))
+    settings = LabSettings(limit=LIMIT, boot=BootSettings(files=FILES, append=f"{KERNEL_WORDS} init={init}"))
     async with Lab(folder, tree, [plan], settings) as lab:
         [client] = await lab.boot()
     [image] = [path for path in tree.files if path.with_name(f"{path.name}.kernel").exists()]

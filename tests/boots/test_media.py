@@ -14,7 +14,7 @@ from appliance.deployment.finding import find_initrds, find_kernels
 from deploy.demo.checksum import expected_md5
 from deploy.demo.images import ImageTree
 from deploy.lab.lab import Lab, LabSettings
-from deploy.lab.plan import CONSOLE, ClientPlan
+from deploy.lab.plan import KERNEL_WORDS, ClientPlan
 from deploy.lab.server import BootSettings
 from storage import squashfs
 from storage.image import FileImage
@@ -63,7 +63,7 @@ async def test_a_debian_live_medium(
     """Kernel, initramfs and root are fetched from inside it."""
     image = image_trees["live-boot"].image
     tree = make_medium(image, tmp_path, tool("xorriso"))
-    boot = BootSettings(files=FILES, append=f"{CONSOLE} quiet init=/usr/sbin/init", more=(f'image = "{NAME}"',))
+    boot = BootSettings(files=FILES, append=f"{KERNEL_WORDS} quiet init=/usr/sbin/init", more=(f'image = "{NAME}"',))
     plan = ClientPlan(0, "bios", "ram", "ipxe")
     async with Lab(lab_folder(), tree, [plan], LabSettings(limit=LIMIT, boot=boot)) as lab:
         [client] = await lab.boot()

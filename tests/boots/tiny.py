@@ -19,7 +19,7 @@ from appliance.initrd.builder import build_initrd
 from deploy.lab.client import Client, qemu_command, run_client
 from deploy.lab.lab import Lab, LabSettings
 from deploy.lab.network import BOX_ADDRESS
-from deploy.lab.plan import CONSOLE, ClientPlan
+from deploy.lab.plan import KERNEL_WORDS, ClientPlan
 from deploy.lab.server import BootSettings, Rootwire
 from tests.boots.verdict import describe
 
@@ -28,7 +28,7 @@ NAME, VERSION = "tiny.x86_64", "1.0"
 IMAGE = f"{NAME}-{VERSION}"
 CONFIG = "KIWI/config.52:54:00:77:00:00"  # of the lab's first client
 LIMIT = 600.0  # seconds a boot may take on a busy machine; it takes about 15 on an idle one
-APPEND = f"{CONSOLE} quiet panic=-1 rootwire.poll=2 kiwiserver={BOX_ADDRESS} kiwiservertype="
+APPEND = f"{KERNEL_WORDS} quiet panic=-1 rootwire.poll=2 kiwiserver={BOX_ADDRESS} kiwiservertype="
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from appliance.config import load_config
-from deploy.lab.plan import CONSOLE, plan_clients
+from deploy.lab.plan import KERNEL_WORDS, plan_clients
 from deploy.lab.server import BootSettings, write_config
 
 
@@ -12,7 +12,7 @@ def test_the_configuration_says_what_each_client_boots(tmp_path: Path) -> None:
     path = tmp_path / "rootwire.toml"
     write_config(path, plan_clients(3, "mixed", "mixed", "pxelinux"), BootSettings(files=20), gives_addresses=False)
     config = load_config(path)
-    assert config.boot.append == f"{CONSOLE} quiet demo.files=20"
+    assert config.boot.append == f"{KERNEL_WORDS} quiet demo.files=20"
     assert {mac[-2:]: machine.root for mac, machine in config.machines.items()} == {
         "00": "nbd",
         "01": "aoe",
